@@ -1,0 +1,38 @@
+"""The matching model with offshoring: economies, equilibria, statistics."""
+
+from matching.economy import (
+    Economy,
+    Firms,
+    Origin,
+    convert_intensity,
+    make_economy,
+    make_firms,
+    make_origin,
+)
+from matching.equilibrium import Equilibrium, solve_equilibrium
+from matching.errors import InvalidInput, NotConverged, PrecisionError, ShorematchError
+from matching.parameters import get_parameter, parameter_names, with_parameter
+from matching.statistics import STATISTICS, statistics
+from matching.status import Status
+
+__all__ = [
+    "STATISTICS",
+    "Economy",
+    "Equilibrium",
+    "Firms",
+    "InvalidInput",
+    "NotConverged",
+    "Origin",
+    "PrecisionError",
+    "ShorematchError",
+    "Status",
+    "convert_intensity",
+    "get_parameter",
+    "make_economy",
+    "make_firms",
+    "make_origin",
+    "parameter_names",
+    "solve_equilibrium",
+    "statistics",
+    "with_parameter",
+]

@@ -1,0 +1,249 @@
+"""The equilibrium with outside options: who works where, at home and abroad, at what wage."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.tree_util import register_dataclass
+
+from matching import ipfp, newton
+from matching.certificate import Certificate, certify
+from matching.economy import Economy
+from matching.errors import InvalidInput, NotConverged, require_float64
+from matching.implicit import with_derivatives
+from matching.market import active, log_kernel, log_partner_space, market_of
+from matching.status import Status
+
+# Margins are accepted at this relative residual; solvers aim lower, at rounding.
+MARGIN_TOLERANCE = 1e-10
+WAGE_TOLERANCE = 1e-8
+_INNER_TOLERANCE = 1e-13
+
+_SOLVERS = {"newton": (newton.iterate, 500), "ipfp": (ipfp.iterate, 20_000)}
+
+
+@partial(
+    register_dataclass,
+    data_fields=["economy", "log_matches", "log_unmatched", "log_unmatched_firms", "status",
+                 "iterations", "residual_workers", "residual_firms", "bound_workers",
+                 "bound_firms", "wage_error_bound"],
+    meta_fields=["solver"],
+)  # fmt: skip
+@dataclass(frozen=True)
+class Equilibrium:
+    """An equilibrium and its certificate; tuples have one entry per origin, home first.
+
+    A pytree: usable under ``jit``, ``vmap`` and ``grad``. Wages are undefined (NaN) for types of
+    zero mass.
+    """
+
+    economy: Economy
+    log_matches: tuple[jax.Array, ...]  # log π, (N_o, J)
+    log_unmatched: tuple[jax.Array, ...]  # log f0, (N_o,)
+    log_unmatched_firms: jax.Array  # log g0, (J,)
+    status: jax.Array  # (): a :class:`~matching.status.Status`
+    iterations: jax.Array  # ()
+    residual_workers: tuple[jax.Array, ...]  # (N_o,): relative error of each margin
+    residual_firms: jax.Array  # (J,)
+    bound_workers: tuple[jax.Array, ...]  # (N_o,): proven bound on the error of log f0
+    bound_firms: jax.Array  # (J,): the same of log g0
+    wage_error_bound: jax.Array  # (): of any wage, relative to λ
+    solver: str
+
+    @property
+    def max_residual(self) -> jax.Array:
+        """Largest relative residual of any margin, both sides."""
+        return jnp.concatenate([*self.residual_workers, self.residual_firms]).max()
+
+    @property
+    def matches(self) -> tuple[jax.Array, ...]:
+        """Mass of matches ``π``, ``(N_o, J)``."""
+        return tuple(jnp.exp(log_pi) for log_pi in self.log_matches)
+
+    @property
+    def unmatched(self) -> tuple[jax.Array, ...]:
+        """Unmatched workers ``f0``, ``(N_o,)``."""
+        return tuple(jnp.exp(log_f0) for log_f0 in self.log_unmatched)
+
+    @property
+    def unmatched_firms(self) -> jax.Array:
+        """Unmatched firms ``g0``, ``(J,)``."""
+        return jnp.exp(self.log_unmatched_firms)
+
+    @property
+    def multipliers(self) -> tuple[jax.Array, ...]:
+        """Workers' multipliers ``a = w0 − λ_x ν_x − λ_x log f0``, money, ``(N_o,)``."""
+        economy = self.economy
+        return tuple(
+            o.outside_option
+            - economy.lambda_x * (o.nu_x + log_f0 - log_partner_space(economy, o.mass))
+            for o, log_f0 in zip(economy.origins, self.log_unmatched, strict=True)
+        )
+
+    @property
+    def multipliers_firms(self) -> tuple[jax.Array, ...]:
+        """Firms' multipliers ``b = r0 − λ_y ν_y − λ_y log g0`` towards each origin, ``(J,)``."""
+        economy = self.economy
+        log_g0 = self.log_unmatched_firms - log_partner_space(economy, economy.firms.mass)
+        return tuple(
+            economy.firms.outside_option - economy.lambda_y * (o.nu_y + log_g0)
+            for o in economy.origins
+        )
+
+    @property
+    def outputs(self) -> tuple[jax.Array, ...]:
+        """Output of a match ``q = x'Φy + C``, money, ``(N_o, J)``."""
+        return tuple(output(self.economy, k) for k in range(len(self.economy.origins)))
+
+    @property
+    def wages(self) -> tuple[jax.Array, ...]:
+        """Wages ``w = (λ_x (q − b) + λ_y a)/λ``, money, ``(N_o, J)``; NaN without matches."""
+        economy = self.economy
+        return tuple(
+            jnp.where(
+                jnp.isfinite(log_pi),
+                (economy.lambda_x * (q - b[None, :]) + economy.lambda_y * a[:, None])
+                / economy.scale,
+                jnp.nan,
+            )
+            for q, a, b, log_pi in zip(
+                self.outputs, self.multipliers, self.multipliers_firms, self.log_matches,
+                strict=True,
+            )
+        )  # fmt: skip
+
+    @property
+    def profits(self) -> tuple[jax.Array, ...]:
+        """Profits ``r = (λ_y (q − a) + λ_x b)/λ = q − w``, money, ``(N_o, J)``."""
+        economy = self.economy
+        return tuple(
+            jnp.where(
+                jnp.isfinite(log_pi),
+                (economy.lambda_y * (q - a[:, None]) + economy.lambda_x * b[None, :])
+                / economy.scale,
+                jnp.nan,
+            )
+            for q, a, b, log_pi in zip(
+                self.outputs, self.multipliers, self.multipliers_firms, self.log_matches,
+                strict=True,
+            )
+        )  # fmt: skip
+
+    @property
+    def expected_utilities(self) -> tuple[jax.Array, ...]:
+        """Workers' expected utility ``w0 + λ_x (log f̄ − log f0)``, money, ``(N_o,)``."""
+        economy = self.economy
+        return tuple(
+            o.outside_option + economy.lambda_x * (jnp.log(o.mass) - log_f0)
+            for o, log_f0 in zip(economy.origins, self.log_unmatched, strict=True)
+        )
+
+    @property
+    def expected_profits(self) -> jax.Array:
+        """Firms' expected profit ``r0 + λ_y (log ḡ − log g0)``, money, ``(J,)``."""
+        economy = self.economy
+        return economy.firms.outside_option + economy.lambda_y * (
+            jnp.log(economy.firms.mass) - self.log_unmatched_firms
+        )
+
+
+def output(economy: Economy, origin: int) -> jax.Array:
+    """Output ``q = x'Φy + C`` of every match with an origin's workers, money, ``(N_o, J)``."""
+    o = economy.origins[origin]
+    return (o.skills @ economy.affinity) @ economy.firms.characteristics.T + o.constant
+
+
+def solve_equilibrium(
+    economy: Economy, solver: str = "newton", *, max_iter: int | None = None, throw: bool = True
+) -> Equilibrium:
+    """Find the equilibrium of an economy, with a certificate.
+
+    Matches solve ``λ log π = q − a − b`` with all three kinds of margins met (slides, equations 4
+    to 10). ``solver`` is ``"newton"`` (default; damped Newton on the convex potential, continued
+    in ``λ``) or ``"ipfp"`` (iterated proportional fitting, slower where few are unmatched).
+
+    With ``throw`` an equilibrium whose margins are not met raises
+    :class:`~matching.errors.NotConverged`, which carries the result; without, or inside ``jit``,
+    ``status`` tells. A wage level that the data of the problem do not determine never raises: see
+    :attr:`Equilibrium.wage_error_bound`, relative to ``λ``, and :class:`~matching.status.Status`.
+
+    >>> from matching import make_economy, make_firms, make_origin
+    >>> workers = make_origin([0.0], [1.0], constant=2.0)
+    >>> economy = make_economy([workers], make_firms([0.0], [1.0]), affinity=0.0,
+    ...                        lambda_x=1.0, lambda_y=1.0)
+    >>> equilibrium = solve_equilibrium(economy)
+    >>> float(equilibrium.matches[0][0, 0].round(6))  # e/(1+e): one type a side
+    0.731059
+    """
+    require_float64()
+    if solver not in _SOLVERS:
+        raise InvalidInput([f"solver: {solver!r} is unknown; choose from {sorted(_SOLVERS)}"])
+    limit = _SOLVERS[solver][1] if max_iter is None else max_iter
+    equilibrium = _solve(economy, solver, limit)
+    if throw and not isinstance(equilibrium.status, jax.core.Tracer):
+        _raise_unless_converged(equilibrium)
+    return equilibrium
+
+
+@partial(jax.jit, static_argnames=("solver", "max_iter"))
+def _solve(economy: Economy, solver: str, max_iter: int) -> Equilibrium:
+    market = market_of(economy)
+    frozen = jax.lax.stop_gradient(market)
+    start = (jnp.zeros_like(market.log_weight_x), jnp.zeros_like(market.log_weight_y))
+    s, t, iterations = _SOLVERS[solver][0](frozen, start, _INNER_TOLERANCE, max_iter)
+    certificate = certify(frozen, s, t)
+    s, t = with_derivatives(market, s, t)
+
+    theta = market.theta
+    active_x, active_y = active(market)
+    log_f0 = jnp.where(active_x, jnp.log(market.mass_x) + s / theta, -jnp.inf)
+    log_g0 = jnp.where(active_y, jnp.log(market.mass_y) + t / (1.0 - theta), -jnp.inf)
+    log_pi = log_kernel(market) + s[:, None] + t[None, :]
+    wage_bound = ((1.0 - theta) * certificate.bound_s).max() + (theta * certificate.bound_t).max()
+
+    ends = np.cumsum([o.mass.shape[0] for o in economy.origins])[:-1].tolist()
+
+    def by_origin(values: jax.Array) -> tuple[jax.Array, ...]:
+        return tuple(jnp.split(values, ends))
+
+    return Equilibrium(
+        economy=economy,
+        log_matches=by_origin(log_pi),
+        log_unmatched=by_origin(log_f0),
+        log_unmatched_firms=log_g0,
+        status=_verdict(certificate, wage_bound),
+        iterations=iterations,
+        residual_workers=by_origin(certificate.residual_x),
+        residual_firms=certificate.residual_y,
+        bound_workers=by_origin(certificate.bound_s / jax.lax.stop_gradient(theta)),
+        bound_firms=certificate.bound_t / (1.0 - jax.lax.stop_gradient(theta)),
+        wage_error_bound=wage_bound,
+        solver=solver,
+    )
+
+
+def _verdict(certificate: Certificate, wage_bound: jax.Array) -> jax.Array:
+    residual = certificate.max_residual
+    met = residual <= MARGIN_TOLERANCE
+    verdict = jnp.where(
+        wage_bound <= WAGE_TOLERANCE, int(Status.CERTIFIED), int(Status.UNDETERMINED)
+    )
+    verdict = jnp.where(met, verdict, int(Status.NOT_CONVERGED))
+    return jnp.where(jnp.isfinite(residual), verdict, int(Status.NOT_FINITE))
+
+
+def _raise_unless_converged(result: Any) -> None:
+    statuses = np.atleast_1d(np.asarray(result.status))
+    for code in statuses:
+        status = Status(int(code))
+        if not status.converged:
+            raise NotConverged(
+                f"{status.name.lower().replace('_', ' ')}: largest relative residual "
+                f"{float(np.max(result.max_residual)):.3g} after "
+                f"{int(np.max(result.iterations))} iterations of {result.solver}. "
+                f"{status.explanation}",
+                result,
+            )

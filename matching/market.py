@@ -1,0 +1,200 @@
+"""The market: all origins' workers stacked against the firms, and its scarcity constraints.
+
+Stacking makes one two-sided problem of any number of origins. In the unknowns
+
+    s_i = θ log(f0_i/f̄_i) ≤ 0,    t_j = (1−θ) log(g0_j/ḡ_j) ≤ 0,    θ = λ_x/λ
+
+matches are ``π_ij = exp(L_ij + s_i + t_j)`` with ``L`` the log kernel including the masses, and
+the equilibrium is the minimum of the convex potential ``F``, where all margins are met:
+
+    f̄_i e^{s_i/θ} + Σ_j π_ij = f̄_i,    ḡ_j e^{t_j/(1−θ)} + Σ_i π_ij = ḡ_j.
+
+With matched margins given (no singles) the exponential terms are absent.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.tree_util import register_dataclass
+
+from matching.economy import Economy
+
+_EPS = float(jnp.finfo(jnp.float64).eps)
+
+
+@partial(
+    register_dataclass,
+    data_fields=["log_affinity", "log_worth_x", "log_worth_y", "log_weight_x", "log_weight_y",
+                 "mass_x", "mass_y", "theta", "magnitude"],
+    meta_fields=["singles"],
+)  # fmt: skip
+@dataclass(frozen=True)
+class Market:
+    """A two-sided matching problem in normalised unknowns; ``N`` workers types, ``J`` firm types.
+
+    ``L_ij = log_affinity_ij + log_worth_x_i + log_worth_y_j + log_weight_x_i + log_weight_y_j``.
+    Continuation scales the first three, which are money over ``λ``, and keeps the weights.
+    A type of zero mass has weight −∞ and mass 1: it matches nobody and disturbs nobody.
+    """
+
+    log_affinity: jax.Array  # x'Φy/λ, (N, J)
+    log_worth_x: jax.Array  # (N,)
+    log_worth_y: jax.Array  # (J,)
+    log_weight_x: jax.Array  # (N,)
+    log_weight_y: jax.Array  # (J,)
+    mass_x: jax.Array  # (N,)
+    mass_y: jax.Array  # (J,)
+    theta: jax.Array  # ()
+    magnitude: jax.Array  # (): size of the terms whose rounding enters log π
+    singles: bool = True
+
+
+def market_of(economy: Economy) -> Market:
+    """Stack an economy's origins into one market (docs/equations.md, equilibrium)."""
+    lam = economy.scale
+    theta = economy.lambda_x / lam
+    firms = economy.firms
+    log_omega_y = log_partner_space(economy, firms.mass)
+
+    worth, weight, mass, magnitude = [], [], [], []
+    for origin in economy.origins:
+        terms = [
+            origin.constant / lam,
+            -origin.outside_option / lam,
+            theta * origin.nu_x,
+            (1.0 - theta) * origin.nu_y,
+        ]
+        worth.append(jnp.broadcast_to(sum(terms), origin.mass.shape))
+        log_omega = log_partner_space(economy, origin.mass)
+        weight.append(theta * _log_mass(origin.mass) + (1.0 - theta) * log_omega)
+        mass.append(origin.mass)
+        magnitude.append(sum(jnp.max(jnp.abs(term)) for term in terms))
+    skills = jnp.concatenate([origin.skills for origin in economy.origins])
+    log_affinity = (skills @ economy.affinity) @ firms.characteristics.T / lam
+    mass_x = jnp.concatenate(mass)
+    worth_y = jnp.broadcast_to(-firms.outside_option / lam, firms.mass.shape)
+    absolute = jnp.abs(skills) @ jnp.abs(economy.affinity) @ jnp.abs(firms.characteristics).T / lam
+    return Market(
+        log_affinity=log_affinity,
+        log_worth_x=jnp.concatenate(worth),
+        log_worth_y=worth_y,
+        log_weight_x=jnp.concatenate(weight),
+        log_weight_y=(1.0 - theta) * _log_mass(firms.mass) + theta * log_omega_y,
+        mass_x=jnp.where(mass_x > 0, mass_x, 1.0),
+        mass_y=jnp.where(firms.mass > 0, firms.mass, 1.0),
+        theta=theta,
+        magnitude=absolute.max() + jnp.stack(magnitude).max() + jnp.abs(worth_y).max(),
+    )
+
+
+def market_of_margins(log_affinity: jax.Array, mass_x: jax.Array, mass_y: jax.Array) -> Market:
+    """The market without outside options: matched margins given, kernel ``exp(log_affinity)``."""
+    zeros_x, zeros_y = jnp.zeros_like(mass_x), jnp.zeros_like(mass_y)
+    return Market(
+        log_affinity=log_affinity,
+        log_worth_x=zeros_x,
+        log_worth_y=zeros_y,
+        log_weight_x=_log_mass(mass_x),
+        log_weight_y=_log_mass(mass_y / mass_y.sum()),
+        mass_x=jnp.where(mass_x > 0, mass_x, 1.0),
+        mass_y=jnp.where(mass_y > 0, mass_y, 1.0),
+        theta=jnp.asarray(0.5),
+        magnitude=jnp.abs(log_affinity).max(),
+        singles=False,
+    )
+
+
+def log_partner_space(economy: Economy, mass: jax.Array) -> jax.Array:
+    """``log ω`` of each type of one side: its share of the side per density, 0 per cell."""
+    if economy.intensity_unit == "cell":
+        return jnp.zeros_like(mass)
+    return jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0) / mass.sum()), 0.0)
+
+
+def log_kernel(market: Market, kappa: jax.Array | float = 1.0) -> jax.Array:
+    """``L (N, J)``; ``kappa`` in (0, 1] shrinks money over ``λ`` (continuation)."""
+    money = market.log_affinity + market.log_worth_x[:, None] + market.log_worth_y[None, :]
+    return kappa * money + market.log_weight_x[:, None] + market.log_weight_y[None, :]
+
+
+def unmatched(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Unmatched masses ``f0 (N,)``, ``g0 (J,)``; zeros where there are no singles."""
+    if not market.singles:
+        return jnp.zeros_like(s), jnp.zeros_like(t)
+    return (
+        market.mass_x * jnp.exp(s / market.theta),
+        market.mass_y * jnp.exp(t / (1.0 - market.theta)),
+    )
+
+
+def excess(
+    market: Market, s: jax.Array, t: jax.Array, kappa: jax.Array | float = 1.0
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Matches ``π (N, J)`` and each margin's excess demand, in masses: the gradient of ``F``."""
+    pi = jnp.exp(log_kernel(market, kappa) + s[:, None] + t[None, :])
+    if market.singles:
+        # expm1 keeps the margins of types that are hardly matched: f0 − f̄ without cancellation
+        excess_x = market.mass_x * jnp.expm1(s / market.theta) + pi.sum(1)
+        excess_y = market.mass_y * jnp.expm1(t / (1.0 - market.theta)) + pi.sum(0)
+    else:
+        active_x, active_y = active(market)
+        excess_x = pi.sum(1) - jnp.where(active_x, market.mass_x, 0.0)
+        excess_y = pi.sum(0) - jnp.where(active_y, market.mass_y, 0.0)
+    return pi, excess_x, excess_y
+
+
+def gaps(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Row sums of the signed Hessian: ``f0/θ`` and ``g0/(1−θ)``.
+
+    Without singles one firm type is grounded, which pins the gauge and changes no match.
+    """
+    f0, g0 = unmatched(market, s, t)
+    if market.singles:
+        return f0 / market.theta, g0 / (1.0 - market.theta)
+    return f0, g0.at[jnp.argmax(jnp.where(active(market)[1], market.mass_y, 0.0))].set(
+        market.mass_y.max()
+    )
+
+
+def active(market: Market) -> tuple[jax.Array, jax.Array]:
+    """Which types have positive mass."""
+    return jnp.isfinite(market.log_weight_x), jnp.isfinite(market.log_weight_y)
+
+
+def rounding(
+    market: Market, pi: jax.Array, s: jax.Array, t: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Bound on the rounding error of each margin's excess, in masses, ``(N,)`` and ``(J,)``.
+
+    A match's relative error is that of its exponent, ε times the size of the terms summed in it;
+    a sum of n terms adds √n (Higham and Mary 2019, the probabilistic bound).
+    """
+    size = market.magnitude + jnp.max(jnp.abs(s)) + jnp.max(jnp.abs(t))
+    size = size + _largest(market.log_weight_x) + _largest(market.log_weight_y)
+    f0, g0 = unmatched(market, s, t)
+
+    def one_side(total: jax.Array, single: jax.Array, mass: jax.Array, count: int) -> jax.Array:
+        unit = _EPS * (4.0 + count**0.5)
+        return (unit + _EPS * size) * total + _EPS * (4.0 + size) * single + 2.0 * _EPS * mass
+
+    return (
+        one_side(pi.sum(1), f0, market.mass_x, pi.shape[1]),
+        one_side(pi.sum(0), g0, market.mass_y, pi.shape[0]),
+    )
+
+
+def relative(market: Market, margin_x: jax.Array, margin_y: jax.Array) -> jax.Array:
+    """The largest of two sides' margin errors, each relative to its mass."""
+    return jnp.maximum(
+        jnp.max(jnp.abs(margin_x) / market.mass_x), jnp.max(jnp.abs(margin_y) / market.mass_y)
+    )
+
+
+def _largest(log_weight: jax.Array) -> jax.Array:
+    return jnp.max(jnp.where(jnp.isfinite(log_weight), jnp.abs(log_weight), 0.0))
+
+
+def _log_mass(mass: jax.Array) -> jax.Array:
+    return jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0)), -jnp.inf)
