@@ -11,6 +11,7 @@ from matching.economy import (
 )
 from matching.equilibrium import Equilibrium, solve_equilibrium
 from matching.errors import InvalidInput, NotConverged, PrecisionError, ShorematchError
+from matching.fixed_margins import FixedMargins, solve_fixed_margins
 from matching.parameters import get_parameter, parameter_names, with_parameter
 from matching.statistics import STATISTICS, statistics
 from matching.status import Status
@@ -20,6 +21,7 @@ __all__ = [
     "Economy",
     "Equilibrium",
     "Firms",
+    "FixedMargins",
     "InvalidInput",
     "NotConverged",
     "Origin",
@@ -33,6 +35,7 @@ __all__ = [
     "make_origin",
     "parameter_names",
     "solve_equilibrium",
+    "solve_fixed_margins",
     "statistics",
     "with_parameter",
 ]

@@ -63,7 +63,9 @@ def certify(market: Market, s: jax.Array, t: jax.Array) -> Certificate:
         return step + 1, proven(2.0 ** (step + 1.0))
 
     step, found = lax.while_loop(
-        lambda state: ~state[1] & (state[0] < _WIDENINGS), widen, (0, proven(jnp.asarray(1.0)))
+        lambda state: ~state[1] & (state[0] < _WIDENINGS),
+        widen,
+        (jnp.asarray(0), proven(jnp.asarray(1.0))),
     )
     width = jnp.where(found, 2.0**step, jnp.inf)
     return Certificate(

@@ -141,10 +141,6 @@ def make_economy(
     affinity = _array(affinity)
     if affinity.ndim == 0:
         affinity = affinity[None, None]
-    skill_names = tuple(skill_names) or tuple(f"x{k + 1}" for k in range(affinity.shape[0]))
-    characteristic_names = tuple(characteristic_names) or tuple(
-        f"y{k + 1}" for k in range(affinity.shape[-1])
-    )
     economy = Economy(
         origins=tuple(origins),
         firms=firms,
@@ -152,8 +148,8 @@ def make_economy(
         lambda_x=_array(lambda_x),
         lambda_y=_array(lambda_y),
         intensity_unit=intensity_unit,
-        skill_names=skill_names,
-        characteristic_names=characteristic_names,
+        skill_names=tuple(skill_names) or _numbered("x", affinity.shape[0]),
+        characteristic_names=tuple(characteristic_names) or _numbered("y", affinity.shape[-1]),
     )
     defects = economy_defects(economy)
     if defects:
@@ -199,7 +195,7 @@ def economy_defects(economy: Economy) -> Mapping[str, str]:
     finite("technology.affinity", affinity, [(m, n)])
     for name, value in (("lambda_x", economy.lambda_x), ("lambda_y", economy.lambda_y)):
         if finite(f"tastes.{name}", value, [()]) and not value > 0:
-            note(f"tastes.{name}", f"is {float(value)}; a taste scale is positive")
+            note(f"tastes.{name}", f"is {float(value)!r}; a taste scale is positive")
     if economy.intensity_unit not in INTENSITY_UNITS:
         note("technology.intensity_unit", f"is {economy.intensity_unit!r}; choose "
              f"{' or '.join(map(repr, INTENSITY_UNITS))}")  # fmt: skip
@@ -256,8 +252,9 @@ def convert_intensity(economy: Economy, unit: str, *, approximate: bool = False)
     if unequal and not approximate:
         raise InvalidInput(
             [
-                f"{name}.mass: types have unequal masses, so no scalar ν gives the same equilibrium "
-                f"in unit {unit!r}; pass approximate=True to shift by the effective number of types"
+                f"{name}.mass: types have unequal masses, so no scalar ν gives the same "
+                f"equilibrium in unit {unit!r}; pass approximate=True to shift by the effective "
+                "number of types"
                 for name in unequal
             ]
         )
@@ -273,6 +270,10 @@ def convert_intensity(economy: Economy, unit: str, *, approximate: bool = False)
 def _entropy(mass: jax.Array) -> jax.Array:
     share = mass / mass.sum()
     return -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1.0)), 0.0))
+
+
+def _numbered(letter: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{letter}{k + 1}" for k in range(count))
 
 
 def _array(value: Any) -> jax.Array:

@@ -2,27 +2,19 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import register_dataclass
 
-from matching import ipfp, newton
-from matching.certificate import Certificate, certify
+from matching.certificate import certify
 from matching.economy import Economy
-from matching.errors import InvalidInput, NotConverged, require_float64
+from matching.errors import require_float64
 from matching.implicit import with_derivatives
 from matching.market import active, log_kernel, log_partner_space, market_of
-from matching.status import Status
-
-# Margins are accepted at this relative residual; solvers aim lower, at rounding.
-MARGIN_TOLERANCE = 1e-10
-WAGE_TOLERANCE = 1e-8
-_INNER_TOLERANCE = 1e-13
-
-_SOLVERS = {"newton": (newton.iterate, 500), "ipfp": (ipfp.iterate, 20_000)}
+from matching.solvers import find_potentials
+from matching.status import raise_unless_converged, verdict
 
 
 @partial(
@@ -179,22 +171,17 @@ def solve_equilibrium(
     0.731059
     """
     require_float64()
-    if solver not in _SOLVERS:
-        raise InvalidInput([f"solver: {solver!r} is unknown; choose from {sorted(_SOLVERS)}"])
-    limit = _SOLVERS[solver][1] if max_iter is None else max_iter
-    equilibrium = _solve(economy, solver, limit)
-    if throw and not isinstance(equilibrium.status, jax.core.Tracer):
-        _raise_unless_converged(equilibrium)
+    equilibrium = _solve(economy, solver, max_iter)
+    if throw:
+        raise_unless_converged(equilibrium)
     return equilibrium
 
 
 @partial(jax.jit, static_argnames=("solver", "max_iter"))
-def _solve(economy: Economy, solver: str, max_iter: int) -> Equilibrium:
+def _solve(economy: Economy, solver: str, max_iter: int | None) -> Equilibrium:
     market = market_of(economy)
-    frozen = jax.lax.stop_gradient(market)
-    start = (jnp.zeros_like(market.log_weight_x), jnp.zeros_like(market.log_weight_y))
-    s, t, iterations = _SOLVERS[solver][0](frozen, start, _INNER_TOLERANCE, max_iter)
-    certificate = certify(frozen, s, t)
+    s, t, iterations = find_potentials(market, solver, max_iter, None)
+    certificate = certify(jax.lax.stop_gradient(market), s, t)
     s, t = with_derivatives(market, s, t)
 
     theta = market.theta
@@ -214,7 +201,7 @@ def _solve(economy: Economy, solver: str, max_iter: int) -> Equilibrium:
         log_matches=by_origin(log_pi),
         log_unmatched=by_origin(log_f0),
         log_unmatched_firms=log_g0,
-        status=_verdict(certificate, wage_bound),
+        status=verdict(certificate.max_residual, wage_bound),
         iterations=iterations,
         residual_workers=by_origin(certificate.residual_x),
         residual_firms=certificate.residual_y,
@@ -223,27 +210,3 @@ def _solve(economy: Economy, solver: str, max_iter: int) -> Equilibrium:
         wage_error_bound=wage_bound,
         solver=solver,
     )
-
-
-def _verdict(certificate: Certificate, wage_bound: jax.Array) -> jax.Array:
-    residual = certificate.max_residual
-    met = residual <= MARGIN_TOLERANCE
-    verdict = jnp.where(
-        wage_bound <= WAGE_TOLERANCE, int(Status.CERTIFIED), int(Status.UNDETERMINED)
-    )
-    verdict = jnp.where(met, verdict, int(Status.NOT_CONVERGED))
-    return jnp.where(jnp.isfinite(residual), verdict, int(Status.NOT_FINITE))
-
-
-def _raise_unless_converged(result: Any) -> None:
-    statuses = np.atleast_1d(np.asarray(result.status))
-    for code in statuses:
-        status = Status(int(code))
-        if not status.converged:
-            raise NotConverged(
-                f"{status.name.lower().replace('_', ' ')}: largest relative residual "
-                f"{float(np.max(result.max_residual)):.3g} after "
-                f"{int(np.max(result.iterations))} iterations of {result.solver}. "
-                f"{status.explanation}",
-                result,
-            )

@@ -39,7 +39,7 @@ def solve_margins(
 
 
 def _solve(weights: jax.Array, gap: jax.Array, rhs: jax.Array) -> jax.Array:
-    """Solve ``(diag(gap + W 1) − W) z = rhs``; W ``(n, n)``, rhs ``(n, k)``. W's diagonal is moot."""
+    """Solve ``(diag(gap + W 1) − W) z = rhs`` for several right-hand sides, ``(n, k)``."""
     n = weights.shape[0]
     if n <= _LEAF:
         return _eliminate(weights, gap, rhs)

@@ -55,7 +55,7 @@ def with_parameter(economy: Economy, name: str, value: jax.Array | float) -> Eco
     old = getattr(holder, field)
     if value.ndim == 0:
         value = jnp.broadcast_to(value, old.shape)
-    changed = replace(holder, **{field: value})
+    changed: Economy | Firms | Origin = replace(holder, **{field: value})  # type: ignore[arg-type]
     if isinstance(changed, Origin):
         origins = tuple(changed if o is holder else o for o in economy.origins)
         new = replace(economy, origins=origins)

@@ -334,11 +334,12 @@ def _decile_spread(
     cumulative = jnp.concatenate([jnp.zeros(1), jnp.cumsum(mass[order])]) / mass.sum()
     below = cumulative[jnp.searchsorted(ranked, values, side="left")]
     upto = cumulative[jnp.searchsorted(ranked, values, side="right")]
+    width = upto - below
 
     def mean_wage(start: float, end: float) -> jax.Array:
         inside = jnp.minimum(upto, end) - jnp.maximum(below, start)
-        share = _defined(
-            upto - below, jnp.maximum(inside, 0.0) / jnp.where(upto > below, upto - below, 1.0)
+        share = jnp.where(
+            width > 0, jnp.maximum(inside, 0.0) / jnp.where(width > 0, width, 1.0), 0.0
         )
         return _ratio(jnp.sum(share * wage_bill), jnp.sum(share * matched))
 
