@@ -1,0 +1,39 @@
+"""What is wrong with an input: where, why, and what to do about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matching.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Defect:
+    """One thing wrong with one file; rows count as a spreadsheet does, the header being row 1."""
+
+    file: str
+    problem: str
+    remedy: str
+    row: int | None = None
+    column: str | None = None
+    key: str | None = None
+
+    def __str__(self) -> str:
+        place = [self.file]
+        if self.key is not None:
+            place.append(f"key {self.key}")
+        if self.row is not None:
+            place.append(f"row {self.row}")
+        if self.column is not None:
+            place.append(f"column {self.column}")
+        return f"{', '.join(place)}: {_sentence(self.problem)} {_sentence(self.remedy)}"
+
+
+class InputError(InvalidInput):
+    """All defects of the inputs of one command, together."""
+
+    def __init__(self, defects: Sequence[Defect]):
+        super().__init__([str(defect) for defect in defects])
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "?", "!")) else text + "."
