@@ -28,11 +28,20 @@ class Defect:
         return f"{', '.join(place)}: {_sentence(self.problem)} {_sentence(self.remedy)}"
 
 
+def shorten(defects: Sequence[Defect], shown: int = 5) -> list[Defect]:
+    """Defects of one kind, the first few one by one and the others as a count."""
+    if len(defects) <= shown + 1:
+        return list(defects)
+    first = defects[0]
+    rest = f"{len(defects) - shown} more rows are wrong likewise"
+    return [*defects[:shown], Defect(first.file, rest, "Mend them too", column=first.column)]
+
+
 class InputError(InvalidInput):
     """All defects of the inputs of one command, together."""
 
     def __init__(self, defects: Sequence[Defect]):
-        super().__init__([str(defect) for defect in defects])
+        super().__init__([str(defect) for defect in dict.fromkeys(defects)])
 
 
 def _sentence(text: str) -> str:

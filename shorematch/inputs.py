@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shorematch.defects import Defect
+from shorematch.defects import Defect, shorten
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-_SHOWN = 5  # defects of one kind that a message lists one by one before it counts the rest
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
 
@@ -68,11 +67,13 @@ def read_table(
     *,
     columns: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
+    required: Sequence[str] = (),
 ) -> "pd.DataFrame | None":
     """A CSV, Parquet or Stata file as a frame; ``None`` where it has defects, noted in ``defects``.
 
     Only ``columns`` are read where given. ``numeric`` names the columns that must hold finite
     numbers, returned as float64 (default: all that are read); others of a CSV file are text.
+    ``required`` names columns that must be there where ``columns`` does not list them.
     """
     readers: dict[str, Callable[..., pd.DataFrame | None]] = {
         ".csv": _read_csv,
@@ -88,7 +89,7 @@ def read_table(
     if not _is_file(path, defects):
         return None
     before = len(defects)
-    frame = reader(path, defects, columns)
+    frame = reader(path, defects, columns, required)
     if frame is None:
         return None
     if frame.empty and len(defects) == before:
@@ -160,7 +161,7 @@ def _read_text(path: Path, defects: list[Defect]) -> str | None:
 
 
 def _read_csv(
-    path: Path, defects: list[Defect], columns: Sequence[str] | None
+    path: Path, defects: list[Defect], columns: Sequence[str] | None, required: Sequence[str]
 ) -> "pd.DataFrame | None":
     text = _read_text(path, defects)
     if text is None or not _is_comma_separated(text, path.name, defects):
@@ -168,7 +169,7 @@ def _read_csv(
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(rows)
-        read = _columns_read(header, columns, path.name, defects)
+        read = _columns_read(header, columns, required, path.name, defects)
         return _frame(header, rows, read, path.name, defects)
     except csv.Error as error:
         remedy = "Look for a quotation mark that is not closed, here or above"
@@ -201,7 +202,7 @@ def _frame(
 
 
 def _read_parquet(
-    path: Path, defects: list[Defect], columns: Sequence[str] | None
+    path: Path, defects: list[Defect], columns: Sequence[str] | None, required: Sequence[str]
 ) -> "pd.DataFrame | None":
     import pandas as pd
     import pyarrow  # type: ignore[import-untyped]
@@ -209,7 +210,7 @@ def _read_parquet(
 
     try:
         header = parquet.read_schema(path).names
-        read = _columns_read(header, columns, path.name, defects)
+        read = _columns_read(header, columns, required, path.name, defects)
         frame = pd.read_parquet(path, columns=read)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
         defects.append(_unreadable(path, "Parquet", error))
@@ -218,14 +219,14 @@ def _read_parquet(
 
 
 def _read_stata(
-    path: Path, defects: list[Defect], columns: Sequence[str] | None
+    path: Path, defects: list[Defect], columns: Sequence[str] | None, required: Sequence[str]
 ) -> "pd.DataFrame | None":
     import pandas as pd
 
     try:
         with pd.read_stata(path, iterator=True) as reader:
             header = list(reader.variable_labels())
-        read = _columns_read(header, columns, path.name, defects)
+        read = _columns_read(header, columns, required, path.name, defects)
         frame = pd.read_stata(path, columns=read, convert_categoricals=False)
     except (ValueError, OSError, EOFError) as error:
         defects.append(_unreadable(path, "Stata", error))
@@ -254,7 +255,11 @@ def _is_comma_separated(text: str, file: str, defects: list[Defect]) -> bool:
 
 
 def _columns_read(
-    header: Sequence[str], columns: Sequence[str] | None, file: str, defects: list[Defect]
+    header: Sequence[str],
+    columns: Sequence[str] | None,
+    required: Sequence[str],
+    file: str,
+    defects: list[Defect],
 ) -> list[str]:
     """The columns that can be read, after noting everything wrong with the header."""
 
@@ -268,7 +273,7 @@ def _columns_read(
             note("its name begins or ends with white space", "Remove it", repr(name))
     for name in sorted({name for name in header if name.strip() and header.count(name) > 1}):
         note(f"{header.count(name)} columns bear this name", "Rename or delete all but one", name)
-    for name in columns or ():
+    for name in dict.fromkeys([*required, *(columns or ())]):
         if name not in header:
             hint = did_you_mean(name, header)
             found = ", ".join(header)
@@ -280,19 +285,15 @@ def _columns_read(
 def _row_defects(
     ragged: list[tuple[int, list[str]]], blank: list[int], width: int, file: str
 ) -> list[Defect]:
-    defects = []
-    for number, row in ragged[:_SHOWN]:
+    uneven = []
+    for number, row in ragged:
         comma = len(row) > width and all(re.fullmatch(r"\s*[-+]?\d+\s*", cell) for cell in row)
         cause = "; are there decimal commas?" if comma else ""
         problem = f"has {len(row)} fields where the header has {width}{cause}"
         remedy = "Use decimal points, one comma between columns, and quotes around text with commas"
-        defects.append(Defect(file, problem, remedy, row=number))
-    for number in blank[:_SHOWN]:
-        defects.append(Defect(file, "is blank", "Delete it, or fill it in", row=number))
-    more = max(len(ragged) - _SHOWN, 0) + max(len(blank) - _SHOWN, 0)
-    if more:
-        defects.append(Defect(file, f"{more} more rows are wrong likewise", "Mend them too"))
-    return defects
+        uneven.append(Defect(file, problem, remedy, row=number))
+    empty = [Defect(file, "is blank", "Delete it, or fill it in", row=number) for number in blank]
+    return shorten(uneven) + shorten(empty)
 
 
 def _numbers(column: "pd.Series", file: str, defects: list[Defect]) -> "np.ndarray":
@@ -301,14 +302,11 @@ def _numbers(column: "pd.Series", file: str, defects: list[Defect]) -> "np.ndarr
 
     cells = list(column)
     values = np.array([_number(cell) for cell in cells], dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(values))
-    name = str(column.name)
-    for k in wrong[:_SHOWN]:
-        problem, remedy = _cell_problem(cells[k])
-        defects.append(Defect(file, problem, remedy, row=int(column.index[k]), column=name))
-    if len(wrong) > _SHOWN:
-        problem = f"{len(wrong) - _SHOWN} more rows hold no finite number"
-        defects.append(Defect(file, problem, "Mend them too", column=name))
+    wrong = [
+        Defect(file, *_cell_problem(cells[k]), row=int(column.index[k]), column=str(column.name))
+        for k in np.flatnonzero(~np.isfinite(values)).tolist()
+    ]
+    defects.extend(shorten(wrong))
     return values
 
 

@@ -1,0 +1,174 @@
+"""The command ``shorematch``: arguments in, exit codes out; every command imports what it needs.
+
+Exit codes: 0 solved and certified, 1 something to correct, 2 not converged or not certified.
+"""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from shorematch import runtime
+
+app = typer.Typer(
+    help="Structural worker-firm matching with offshoring: solve, estimate, compare.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+denmark = typer.Typer(help="The Danish economies of 1996 and 2006.", no_args_is_help=True)
+app.add_typer(denmark, name="denmark")
+
+
+class Solver(StrEnum):
+    """The two solvers."""
+
+    newton = "newton"
+    ipfp = "ipfp"
+
+
+_Economy = Annotated[Path, typer.Argument(metavar="ECONOMY.toml", help="The economy file.")]
+_Run = Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")]
+_Out = Annotated[Path, typer.Option("--out", help="Folder for the results; must not hold a run.")]
+_Solver = Annotated[Solver, typer.Option(help="Newton, or iterated proportional fitting.")]
+_MaxIter = Annotated[int | None, typer.Option(min=1, help="Most iterations of the solver.")]
+_OrderSkill = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Skill that ranks workers; default: the first.")
+]
+_OrderFirm = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Characteristic that ranks firms; the first.")
+]
+_Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")]
+
+
+@app.command()
+def solve(
+    economy: _Economy,
+    out: _Out,
+    solver: _Solver = Solver.newton,
+    max_iter: _MaxIter = None,
+    order_skill: _OrderSkill = None,
+    order_characteristic: _OrderFirm = None,
+    figures: _Figures = True,
+) -> int:
+    """Solve an economy: who works where, at home and abroad, at what wage."""
+    runtime.start()
+    from shorematch.solving import SolveOptions, solve_file
+
+    options = SolveOptions(solver.value, max_iter, order_skill, order_characteristic, figures)
+    return solve_file(economy, out, options)
+
+
+@app.command()
+def counterfactual(
+    economy: _Economy,
+    shocks: Annotated[Path, typer.Option("--shocks", help="The shocks file.")],
+    out: _Out,
+    solver: _Solver = Solver.newton,
+    max_iter: _MaxIter = None,
+    order_skill: _OrderSkill = None,
+    order_characteristic: _OrderFirm = None,
+    figures: _Figures = True,
+) -> int:
+    """Solve an economy under named shocks and put all of them in one table.
+
+    A shock changes parameters: origin.china.constant = { add = 5.0 } (or set, multiply, or equal =
+    "origin.denmark.constant").
+    """
+    runtime.start()
+    from shorematch.scenarios import counterfactual_file
+    from shorematch.solving import SolveOptions
+
+    options = SolveOptions(solver.value, max_iter, order_skill, order_characteristic, figures)
+    return counterfactual_file(economy, shocks, out, options)
+
+
+@app.command()
+def demo(out: _Out = Path("demo-out")) -> int:
+    """Calibrate and solve Denmark 2006, and show the published table beside the model's."""
+    runtime.start()
+    from shorematch.demo import run_demo
+
+    return run_demo(out)
+
+
+@app.command()
+def estimate(run: _Run, out: _Out) -> int:
+    """Estimate the affinity matrix from a file of matches."""
+    runtime.start()
+    from shorematch.estimating import estimate_file
+
+    return estimate_file(run, out)
+
+
+@app.command()
+def calibrate(run: _Run, out: _Out) -> int:
+    """Find the constants and intensities that meet published aggregates."""
+    runtime.start()
+    from shorematch.calibrating import calibrate_file
+
+    return calibrate_file(run, out)
+
+
+@denmark.command()
+def recover(out: _Out) -> int:
+    """Recover the unpublished type deciles from the published table."""
+    runtime.start()
+    from shorematch.denmark.recover import run_recovery
+
+    return run_recovery(out)
+
+
+@app.command()
+def doctor() -> int:
+    """Check this installation: versions, device, float64, compile cache."""
+    runtime.start()
+    from shorematch.doctor import run_doctor
+
+    return run_doctor()
+
+
+@app.callback()
+def _options_of_all(
+    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as version_of
+
+        typer.echo(version_of("shorematch"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; usage errors end with 1, so that 2 always means not converged."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal without λ shows "?", not a traceback
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        return app(standalone_mode=False) or 0
+    except typer.Abort:
+        return _fail("interrupted", 130)
+    except OSError as error:
+        return _fail(str(error), 1)
+    except Exception as error:
+        if hasattr(error, "show"):  # a wrong argument, wherever this typer keeps click's class
+            error.show()
+            return 1
+        from matching import NotConverged, ShorematchError
+
+        if not isinstance(error, ShorematchError):
+            raise
+        return _fail(str(error), 2 if isinstance(error, NotConverged) else 1)
+
+
+def _fail(message: str, code: int) -> int:
+    from shorematch.console import console
+
+    console(stderr=True).print(message, style="red")
+    return code

@@ -1,0 +1,279 @@
+"""``shorematch solve``: from an economy file to a folder of results and a verdict."""
+
+import platform
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from matching import Economy, Equilibrium, InvalidInput, Status, solve_equilibrium, statistics
+from matching.statistics import (
+    hires,
+    mean_match_quality_by_firm,
+    mean_wage_by_firm,
+    mean_wage_by_worker,
+    offshoring_share_by_firm,
+)
+from shorematch.console import console
+from shorematch.economy_file import LoadedEconomy, read_economy
+from shorematch.inputs import did_you_mean
+from shorematch.run_folder import new_run, write_csv, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+MATCHES_WRITTEN = 1_000_000  # cells up to which matches.parquet is written
+
+
+@dataclass(frozen=True)
+class SolveOptions:
+    """How to solve and what to report; orders name the skill and characteristic of the deciles."""
+
+    solver: str = "newton"
+    max_iter: int | None = None
+    order_skill: str | None = None
+    order_characteristic: str | None = None
+    figures: bool = True
+
+
+@dataclass(frozen=True)
+class Orders:
+    """By which skill and which firm characteristic, by index, types are ranked into deciles."""
+
+    skill: int = 0
+    characteristic: int = 0
+
+
+def solve_file(economy_path: Path, out: Path, options: SolveOptions | None = None) -> int:
+    """Solve an economy file into the folder ``out``; the exit code, 0 certified and 2 not.
+
+    Raises :class:`~matching.InvalidInput` before anything is written.
+    """
+    options = options or SolveOptions()
+    loaded = read_economy(economy_path)
+    orders = orders_of(loaded.economy, options)
+    with new_run(out) as folder:
+        equilibrium, seconds = solve_timed(loaded.economy, options)
+        write_equilibrium(folder, loaded, equilibrium, seconds, orders)
+        if options.figures:
+            draw_figures(folder, {loaded.name: equilibrium}, orders)
+    if Status(int(equilibrium.status)).converged:
+        _print_statistics(statistics_of(equilibrium, orders))
+    code = print_verdict(loaded.name, equilibrium)
+    console().print(f"Results are in {out}")
+    return code
+
+
+def orders_of(economy: Economy, options: SolveOptions) -> Orders:
+    """The indices of the skill and characteristic that the options name; the first by default."""
+    defects = []
+
+    def index(option: str, name: str | None, names: "Sequence[str]") -> int:
+        if name is None:
+            return 0
+        if name not in names:
+            known = ", ".join(names)
+            defects.append(f"{option} {name!r} does not exist{did_you_mean(name, names)} ({known})")
+            return 0
+        return list(names).index(name)
+
+    orders = Orders(
+        index("--order-skill", options.order_skill, economy.skill_names),
+        index("--order-characteristic", options.order_characteristic, economy.characteristic_names),
+    )
+    if defects:
+        raise InvalidInput(defects)
+    return orders
+
+
+def solve_timed(economy: Economy, options: SolveOptions) -> tuple[Equilibrium, float]:
+    """The equilibrium, converged or not, and the seconds it took, compilation included."""
+    start = time.perf_counter()
+    equilibrium = solve_equilibrium(
+        economy, options.solver, max_iter=options.max_iter, throw=False
+    )  # fmt: skip
+    jax.block_until_ready(equilibrium)
+    return equilibrium, time.perf_counter() - start
+
+
+def statistics_of(
+    equilibrium: Equilibrium, orders: Orders | None = None
+) -> dict[str, float | list[float]]:
+    """Every scalar statistic as plain numbers; a list per skill where there are several skills."""
+    orders = orders or Orders()
+    table = _compiled_statistics()(equilibrium, orders.skill, orders.characteristic)
+    return {key: value.tolist() for key, value in table.items()}
+
+
+def write_equilibrium(
+    folder: Path,
+    loaded: LoadedEconomy,
+    equilibrium: Equilibrium,
+    seconds: float,
+    orders: Orders | None = None,
+) -> None:
+    """Write ``summary.json``, ``workers.csv``, ``firms.csv`` and, if not huge, the matches."""
+    frames = _compiled_frames()(equilibrium)
+    origins = [origin.name for origin in loaded.economy.origins]
+    workers = [
+        pd.DataFrame({"origin": name, "worker": np.arange(len(columns["mass"])), **columns})
+        for name, columns in zip(origins, _numpy(frames["workers"]), strict=True)
+    ]
+    write_csv(folder / "workers.csv", pd.concat(workers, ignore_index=True))
+    firms = _numpy(frames["firms"])
+    write_csv(
+        folder / "firms.csv", pd.DataFrame({"firm": np.arange(len(firms["mass"])), **firms})
+    )  # fmt: skip
+    if sum(log_pi.size for log_pi in equilibrium.log_matches) <= MATCHES_WRITTEN:
+        matches = _matches(origins, _numpy(frames["matches"]))
+        matches.to_parquet(folder / "matches.parquet", index=False)
+    summary = {
+        "statistics": statistics_of(equilibrium, orders),
+        "solver": {
+            "name": equilibrium.solver,
+            "kernel": "dense",
+            "status": Status(int(equilibrium.status)).name.lower(),
+            "iterations": int(equilibrium.iterations),
+            "max_residual": float(equilibrium.max_residual),
+            "wage_error_bound": float(equilibrium.wage_error_bound),
+            "seconds": seconds,
+        },
+        "versions": versions(),
+        "economy": {"name": loaded.name, "sha256": loaded.files},
+    }
+    write_json(folder / "summary.json", summary)
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers depend on."""
+    packages = ("shorematch", "jax", "jaxlib", "numpy")
+    return {"python": platform.python_version()} | {name: version(name) for name in packages}
+
+
+def draw_figures(folder: Path, equilibria: Mapping[str, Equilibrium], orders: Orders) -> None:
+    """Draw the standard figures of these equilibria into ``folder/figures``."""
+    from shorematch.figures import economy_figures
+
+    converged = {k: eq for k, eq in equilibria.items() if Status(int(eq.status)).converged}
+    if converged:
+        economy_figures(
+            folder / "figures",
+            converged,
+            skill=orders.skill,
+            characteristic=orders.characteristic,
+        )
+
+
+def print_verdict(name: str, equilibrium: Equilibrium) -> int:
+    """Say how a solution ended; the exit code, 0 where it is certified and 2 where it is not."""
+    status = Status(int(equilibrium.status))
+    bound = float(equilibrium.wage_error_bound)
+    money = bound * float(equilibrium.economy.scale)
+    facts = (
+        f"{int(equilibrium.iterations)} iterations of {equilibrium.solver}, "
+        f"margins to {float(equilibrium.max_residual):.1e}"
+    )
+    if status is Status.CERTIFIED:
+        console().print(f"{name}: solved and certified ({facts}, wages to {bound:.1e} of λ)")
+        return 0
+    if status is Status.UNDETERMINED:
+        known = f"only to ±{money:.2g} in units of money" if np.isfinite(money) else "not at all"
+        head = f"{name}: SOLVED, BUT THE LEVEL OF WAGES IS DETERMINED {known} ({facts})."
+    else:
+        head = f"{name}: NOT CONVERGED ({facts}). The results are written; do not use them."
+    console().print(f"{head} {status.explanation}", style="bold red")
+    return 2
+
+
+# ---------------------------------------------------------------- what is written
+
+
+@cache
+def _compiled_statistics() -> Any:
+    return jax.jit(lambda *args: _in_order(statistics(*args)), static_argnums=(1, 2))
+
+
+@cache
+def _compiled_frames() -> Any:
+    return jax.jit(_frames)
+
+
+def _in_order(columns: dict[str, jax.Array]) -> OrderedDict[str, jax.Array]:
+    """The same as a type whose order survives compilation; JAX sorts the keys of a dict."""
+    return OrderedDict(columns)
+
+
+def _frames(eq: Equilibrium) -> dict[str, Any]:
+    """Columns of the result tables; undefined (NaN) for types of zero mass."""
+    economy = eq.economy
+    workers = [
+        _in_order({
+            **dict(zip(economy.skill_names, origin.skills.T, strict=True)),
+            "mass": origin.mass,
+            "unmatched": f0,
+            "multiplier": jnp.where(origin.mass > 0, a, jnp.nan),
+            "expected_utility": utility,
+            "mean_wage": wage,
+        })
+        for origin, f0, a, utility, wage in zip(
+            economy.origins, eq.unmatched, eq.multipliers, eq.expected_utilities,
+            mean_wage_by_worker(eq), strict=True,
+        )
+    ]  # fmt: skip
+    mass = economy.firms.mass
+    quality = zip(economy.skill_names, mean_match_quality_by_firm(eq).T, strict=True)
+    hired = zip(economy.origins, hires(eq), strict=True)
+    firms = {
+        **dict(zip(economy.characteristic_names, economy.firms.characteristics.T, strict=True)),
+        "mass": mass,
+        "unmatched": eq.unmatched_firms,
+        "multiplier": jnp.where(mass > 0, eq.multipliers_firms[0], jnp.nan),
+        "expected_profit": eq.expected_profits,
+        "mean_wage_paid": mean_wage_by_firm(eq),
+        "offshoring_share": offshoring_share_by_firm(eq),
+        **{f"mean_match_quality_{name}": column for name, column in quality},
+        **{f"hires_{origin.name}": column for origin, column in hired},
+    }
+    return {
+        "workers": workers,
+        "firms": _in_order(firms),
+        "matches": (eq.matches, eq.wages, eq.profits),
+    }
+
+
+def _matches(
+    origins: list[str], values: tuple[tuple[np.ndarray, ...], ...]
+) -> pd.DataFrame:  # fmt: skip
+    """One row per cell: origin, worker, firm, mass, wage, profit."""
+    frames = []
+    for name, mass, wage, profit in zip(origins, *values, strict=True):
+        worker, firm = np.indices(mass.shape)
+        columns = {"worker": worker, "firm": firm, "mass": mass, "wage": wage, "profit": profit}
+        flat = {key: value.ravel() for key, value in columns.items()}
+        frames.append(pd.DataFrame({"origin": name, **flat}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _numpy(tree: Any) -> Any:
+    return jax.tree.map(np.asarray, tree)
+
+
+def _print_statistics(values: dict[str, float | list[float]]) -> None:
+    from rich.table import Table
+
+    table = Table("statistic", "value", box=None)
+    table.columns[1].justify = "right"
+    for key, value in values.items():
+        parts = value if isinstance(value, list) else [value]
+        text = ", ".join("undefined" if part != part else f"{part:.6g}" for part in parts)
+        table.add_row(key, text)
+    console().print(table)
