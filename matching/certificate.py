@@ -5,7 +5,8 @@ where matches are nearly sure the margins hardly depend on ``log f0``. So the er
 potentials is bounded itself. The scarcity constraints form an inverse-isotone map (an M-function,
 Rheinboldt 1970) of ``(s, −t)``: a point with nonnegative excess for every worker and nonpositive
 excess for every firm lies above the equilibrium, the reverse lies below. The certificate looks for
-such a pair around the solution, with the rounding error of the excess on the unfavourable side.
+such a pair: the solutions for slightly more workers and fewer firms, and the reverse, checked with
+the rounding error of the excess on the unfavourable side.
 """
 
 from typing import NamedTuple
@@ -15,10 +16,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from matching.m_matrix import solve_margins
-from matching.market import Market, active, excess, gaps, rounding
+from matching.market import Market, active, excess, gaps, rounding, step_length
 
-# The linearised bound times 2^0, 2^1, …: enough to reach any log mass that float64 can hold.
-_WIDENINGS = 60
+# Newton steps from the solution to either end; one or two do where the bound is small.
+_STEPS = 60
 
 
 class Certificate(NamedTuple):
@@ -37,40 +38,53 @@ class Certificate(NamedTuple):
 
 def certify(market: Market, s: jax.Array, t: jax.Array) -> Certificate:
     """Residuals, and an enclosure of the equilibrium around ``(s, t)``; infinite where unproven."""
-    pi, excess_x, excess_y = excess(market, s, t)
-    round_x, round_y = rounding(market, pi, s, t)
-    up_x, up_y = solve_margins(
-        pi,
-        *gaps(market, s, t),
-        2.0 * (jnp.abs(excess_x) + 2.0 * round_x),
-        2.0 * (jnp.abs(excess_y) + 2.0 * round_y),
+    _, excess_x, excess_y = excess(market, s, t)
+    ends_s, ends_t, proven = jax.vmap(lambda side: _one_end(market, s, t, side))(
+        jnp.array([1.0, -1.0])
     )
     active_x, active_y = active(market)
 
-    def proven(widening: jax.Array) -> jax.Array:
-        """Whether the widened pair encloses the equilibrium."""
+    def widest(ends: jax.Array, middle: jax.Array, active: jax.Array) -> jax.Array:
+        distance = jnp.abs(ends - middle[None, :]).max(0)
+        return jnp.where(active, jnp.where(jnp.all(proven), distance, jnp.inf), 0.0)
 
-        def above(sign: float) -> jax.Array:
-            s_moved, t_moved = s + sign * widening * up_x, t - sign * widening * up_y
-            pi, ex, ey = excess(market, s_moved, t_moved)
-            rx, ry = rounding(market, pi, s_moved, t_moved)
-            return jnp.all((sign * ex >= rx) | ~active_x) & jnp.all((-sign * ey >= ry) | ~active_y)
-
-        return above(1.0) & above(-1.0)
-
-    def widen(state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        step, _ = state
-        return step + 1, proven(2.0 ** (step + 1.0))
-
-    step, found = lax.while_loop(
-        lambda state: ~state[1] & (state[0] < _WIDENINGS),
-        widen,
-        (jnp.asarray(0), proven(jnp.asarray(1.0))),
-    )
-    width = jnp.where(found, 2.0**step, jnp.inf)
     return Certificate(
         residual_x=jnp.abs(excess_x) / market.mass_x,
         residual_y=jnp.abs(excess_y) / market.mass_y,
-        bound_s=jnp.where(active_x, width * up_x, 0.0),
-        bound_t=jnp.where(active_y, width * up_y, 0.0),
+        bound_s=widest(ends_s, s, active_x),
+        bound_t=widest(ends_t, t, active_y),
     )
+
+
+def _one_end(
+    market: Market, s: jax.Array, t: jax.Array, side: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A point proven to lie above (``side`` 1) or below (−1) the equilibrium in ``(s, −t)``."""
+    active_x, active_y = active(market)
+
+    def look(state: _Search) -> _Search:
+        pi, ex, ey = excess(market, state.s, state.t)
+        round_x, round_y = rounding(market, pi, state.s, state.t)
+        found = jnp.all((side * ex >= round_x) | ~active_x) & jnp.all(
+            (-side * ey >= round_y) | ~active_y
+        )
+        # aim at twice the rounding, so that what is reached survives it
+        ds, minus_dt = solve_margins(
+            pi,
+            *gaps(market, state.s, state.t),
+            jnp.where(active_x, 2.0 * side * round_x - ex, 0.0),
+            jnp.where(active_y, 2.0 * side * round_y + ey, 0.0),
+        )
+        length = jnp.where(found, 0.0, step_length(market, ds, -minus_dt))
+        return _Search(state.s + length * ds, state.t - length * minus_dt, found, state.step + 1)
+
+    start = _Search(s, t, jnp.asarray(False), jnp.asarray(0))
+    end = lax.while_loop(lambda state: ~state.found & (state.step < _STEPS), look, start)
+    return end.s, end.t, end.found
+
+
+class _Search(NamedTuple):
+    s: jax.Array
+    t: jax.Array
+    found: jax.Array
+    step: jax.Array

@@ -158,18 +158,24 @@ def make_economy(
 
 
 def economy_defects(economy: Economy) -> Mapping[str, str]:
-    """Everything that is wrong with an economy: parameter name → what, why and the remedy."""
+    """Everything that is wrong with an economy: parameter name → what, why and the remedy.
+
+    Inside ``jit`` only shapes are known and checked.
+    """
     defects: dict[str, str] = {}
 
     def note(name: str, text: str) -> None:
         defects.setdefault(name, f"{name}: {text}")
 
     def finite(name: str, value: jax.Array, shapes: Sequence[tuple[int, ...]]) -> bool:
-        array = np.asarray(value)
-        if array.shape not in shapes:
+        """Whether the values can be looked at further: right shape, finite, and not traced."""
+        if value.shape not in shapes:
             wanted = " or ".join(str(shape) for shape in shapes)
-            note(name, f"has shape {array.shape} where {wanted} is needed")
+            note(name, f"has shape {value.shape} where {wanted} is needed")
             return False
+        if isinstance(value, jax.core.Tracer):
+            return False
+        array = np.asarray(value)
         if not np.all(np.isfinite(array)):
             where = [int(i[0]) if len(i) else 0 for i in np.argwhere(~np.isfinite(array))[:3]]
             note(name, f"is not finite at position {', '.join(map(str, where))}; give a number")
@@ -215,8 +221,8 @@ def economy_defects(economy: Economy) -> Mapping[str, str]:
 
     if not economy.origins:
         note("origin", "there is none; the first origin is home")
-    names = [origin.name for origin in economy.origins]
-    for name in sorted({name for name in names if names.count(name) > 1}):
+    origin_names = [origin.name for origin in economy.origins]
+    for name in sorted({name for name in origin_names if origin_names.count(name) > 1}):
         note(f"origin.{name}", "two origins bear this name; names must differ")
     for origin in economy.origins:
         prefix = f"origin.{origin.name}"

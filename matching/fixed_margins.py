@@ -70,7 +70,7 @@ def solve_fixed_margins(
 ) -> FixedMargins:
     """Match given margins: maximise ``E_π[q]/λ − E_π[log π]`` over ``π ∈ M(f, g)``.
 
-    ``log_affinity`` is ``q/λ``, shape ``(N, J)``; ``mass_x (N,)`` and ``mass_y (J,)`` are the matched
+    ``log_affinity`` is ``q/λ``, ``(N, J)``; ``mass_x (N,)`` and ``mass_y (J,)`` are the matched
     margins ``f, g``, of equal totals. ``start`` takes the ``potentials`` of a nearby solution.
     Differentiable in all three. The planner's problem of the slides, estimation step 1.
 

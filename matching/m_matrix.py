@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-# Below this size elimination runs one pivot at a time, above it in halves by matrix products.
-_LEAF = 32
+# Pivots are taken one at a time inside a block of this many rows; blocks meet by matrix products.
+_BLOCK = 32
 
 
 def solve_margins(
@@ -39,25 +39,45 @@ def solve_margins(
 
 
 def _solve(weights: jax.Array, gap: jax.Array, rhs: jax.Array) -> jax.Array:
-    """Solve ``(diag(gap + W 1) − W) z = rhs`` for several right-hand sides, ``(n, k)``."""
+    """Solve ``(diag(gap + W 1) − W) z = rhs``, ``rhs (n, k)``, block of rows by block of rows."""
     n = weights.shape[0]
-    if n <= _LEAF:
-        return _eliminate(weights, gap, rhs)
-    half = n // 2
-    head, tail = slice(None, half), slice(half, None)
-    coupling, back = weights[head, tail], weights[tail, head]
-    solved = _solve(
-        weights[head, head],
-        gap[head] + coupling.sum(1),
-        jnp.concatenate([coupling, gap[head, None], rhs[head]], axis=1),
-    )
-    to_tail, to_gap, own = jnp.split(solved, [n - half, n - half + 1], axis=1)
-    z_tail = _solve(
-        weights[tail, tail] + back @ to_tail,
-        gap[tail] + (back @ to_gap)[:, 0],
-        rhs[tail] + back @ own,
-    )
-    return jnp.concatenate([own + to_tail @ z_tail, z_tail])
+    size = min(n, _BLOCK)
+    blocks = -(-n // size)
+    spare = blocks * size - n  # padding rows stand alone
+    weights = jnp.pad(weights, (0, spare))
+    gap = jnp.pad(gap, (0, spare), constant_values=1.0)
+    rhs = jnp.pad(rhs, ((0, spare), (0, 0)))
+    index = jnp.arange(blocks * size)
+
+    def forward(block: jax.Array, state: tuple) -> tuple:
+        w, c, r = state
+        start = block * size
+        later = index >= start + size
+        rows = lax.dynamic_slice_in_dim(w, start, size)
+        own_c, own_r = (lax.dynamic_slice_in_dim(v, start, size) for v in (c, r))
+        onward = jnp.where(later[None, :], rows, 0.0)
+        solved = _eliminate(
+            lax.dynamic_slice_in_dim(rows, start, size, axis=1),
+            own_c + onward.sum(1),
+            jnp.concatenate([onward, own_c[:, None], own_r], axis=1),
+        )
+        onward, to_gap, own_r = jnp.split(solved, [index.size, index.size + 1], axis=1)
+        back = jnp.where(later[:, None], lax.dynamic_slice_in_dim(w, start, size, axis=1), 0.0)
+        w, c, r = w + back @ onward, c + (back @ to_gap)[:, 0], r + back @ own_r
+        # the finished rows now hold what back substitution needs
+        return (
+            lax.dynamic_update_slice_in_dim(w, onward, start, axis=0),
+            c,
+            lax.dynamic_update_slice_in_dim(r, own_r, start, axis=0),
+        )
+
+    def backward(step: jax.Array, z: jax.Array) -> jax.Array:
+        start = (blocks - 1 - step) * size
+        rows, own = (lax.dynamic_slice_in_dim(v, start, size) for v in (w, r))
+        return lax.dynamic_update_slice_in_dim(z, own + rows @ z, start, axis=0)
+
+    w, _, r = lax.fori_loop(0, blocks, forward, (weights, gap, rhs))
+    return lax.fori_loop(0, blocks, backward, jnp.zeros_like(rhs))[:n]
 
 
 def _eliminate(weights: jax.Array, gap: jax.Array, rhs: jax.Array) -> jax.Array:

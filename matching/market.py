@@ -158,6 +158,19 @@ def gaps(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Arr
     )
 
 
+def step_length(market: Market, ds: jax.Array, dt: jax.Array) -> jax.Array:
+    """Length in (0, 1] of a Newton step on ``F`` that is safe from anywhere.
+
+    ``F`` is a sum of exponentials, hence generalised self-concordant: with ``d`` the largest change
+    of any exponent, the length ``log(1+d)/d`` decreases it (Sun and Tran-Dinh 2019, Theorem 2).
+    """
+    d = jnp.maximum(ds.max() + dt.max(), -(ds.min() + dt.min()))
+    if market.singles:
+        d = jnp.maximum(d, jnp.max(jnp.abs(ds)) / market.theta)
+        d = jnp.maximum(d, jnp.max(jnp.abs(dt)) / (1.0 - market.theta))
+    return jnp.where(d > 1e-8, jnp.log1p(d) / jnp.maximum(d, 1e-8), 1.0)
+
+
 def active(market: Market) -> tuple[jax.Array, jax.Array]:
     """Which types have positive mass."""
     return jnp.isfinite(market.log_weight_x), jnp.isfinite(market.log_weight_y)

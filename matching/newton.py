@@ -5,14 +5,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.special import logsumexp
 
 from matching.m_matrix import solve_margins
-from matching.market import Market, excess, gaps, log_kernel, relative, rounding
+from matching.market import Market, excess, gaps, log_kernel, relative, rounding, step_length
 
 # Continuation starts where no log kernel entry that is money over λ exceeds this size.
 _GENTLE = 8.0
-# A stage of the continuation is left as soon as the step is in Newton's quadratic region.
-_NEAR = 0.5
+# A stage of the continuation is left as soon as Newton's steps are nearly whole.
+_NEAR = 0.8
 
 
 class _State(NamedTuple):
@@ -29,9 +30,8 @@ def iterate(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Minimise ``F``; returns ``s, t, iterations``.
 
-    ``F`` is a sum of exponentials, hence generalised self-concordant: the step length
-    ``log(1+d)/d``, with ``d`` the largest change of any exponent, decreases it from anywhere
-    without a line search (Sun and Tran-Dinh 2019, Theorem 2). Iterations go on until the relative
+    Steps are damped by :func:`~matching.market.step_length`, so they decrease ``F`` from anywhere
+    without a line search. Iterations go on until the relative
     residual of the margins is below ``tolerance`` and has stopped falling, so that rounding alone
     is left.
     """
@@ -54,10 +54,9 @@ def iterate(
 
         ds, minus_dt = solve_margins(pi, *gaps(market, s, t), -excess_x, excess_y)
         dt = -minus_dt
-        d = _largest_change(market, ds, dt)
-        length = jnp.where(d > 1e-8, jnp.log1p(d) / jnp.maximum(d, 1e-8), 1.0)
+        length = step_length(market, ds, dt)
         # potentials are money over λ too, so a stage hands them on scaled like the kernel
-        kappa_next = jnp.where(d < _NEAR, jnp.minimum(1.0, 2.0 * kappa), kappa)
+        kappa_next = jnp.where(length > _NEAR, jnp.minimum(1.0, 2.0 * kappa), kappa)
         grow = kappa_next / kappa
         return _State(
             s=jnp.where(done, s, (s + length * ds) * grow),
@@ -68,19 +67,21 @@ def iterate(
             done=done,
         )
 
-    s, t = start
-    state = _State(
-        s * kappa, t * kappa, kappa, jnp.asarray(jnp.inf), jnp.asarray(0), jnp.asarray(False)
-    )
+    s, t = _from_below(market, start[0] * kappa, start[1] * kappa, kappa)
+    state = _State(s, t, kappa, jnp.asarray(jnp.inf), jnp.asarray(0), jnp.asarray(False))
     state = lax.while_loop(unfinished, step, state)
     return state.s, state.t, state.iteration
 
 
-def _largest_change(market: Market, ds: jax.Array, dt: jax.Array) -> jax.Array:
-    pairs = jnp.maximum(ds.max() + dt.max(), -(ds.min() + dt.min()))
-    if not market.singles:
-        return pairs
-    alone = jnp.maximum(
-        jnp.max(jnp.abs(ds)) / market.theta, jnp.max(jnp.abs(dt)) / (1.0 - market.theta)
-    )
-    return jnp.maximum(pairs, alone)
+def _from_below(
+    market: Market, s: jax.Array, t: jax.Array, kappa: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Lower the potentials until no type matches more than its mass.
+
+    From above a damped step gains one log point, from below it gains any distance.
+    """
+    log_k = log_kernel(market, kappa)
+    too_much = logsumexp(log_k + s[:, None] + t[None, :], axis=1) - jnp.log(market.mass_x)
+    s = s - jnp.maximum(too_much, 0.0)
+    too_much = logsumexp(log_k + s[:, None] + t[None, :], axis=0) - jnp.log(market.mass_y)
+    return s, t - jnp.maximum(too_much, 0.0)
