@@ -1,0 +1,435 @@
+"""Figures of one or several equilibria, fit for print: grey-safe, labelled, the same every time.
+
+Every figure takes a mapping ``{label: equilibrium}``: years or scenarios to compare, or just one.
+Profiles are drawn over the values of one skill or firm characteristic; types that share a value
+are averaged by mass, and types without mass are left out. What has not converged is not drawn,
+and the figure says so.
+"""
+
+import textwrap
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from counterfactuals.paths import OffshoringPath, offshoring_cost_path
+from matching import Equilibrium, Status
+from matching.statistics import (
+    hires,
+    matched_workers,
+    mean_match_quality_by_firm,
+    mean_wage_by_worker,
+    offshoring_share_by_firm,
+    unemployment_by_worker,
+)
+
+Equilibria = Mapping[str, Equilibrium]
+
+_STYLE: dict[Any, Any] = {
+    # the user's matplotlibrc has no say; the backend is not a matter of style
+    **{key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"},
+    "font.family": ["STIXGeneral", "DejaVu Sans"],
+    "text.parse_math": False,  # a name may hold a dollar sign
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8.5,
+    "legend.frameon": False,
+    "legend.handlelength": 3.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.formatter.useoffset": False,
+    "axes.xmargin": 0.03,
+    "axes.ymargin": 0.06,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.markersize": 5,
+    "lines.markerfacecolor": "white",
+    "image.cmap": "viridis",
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+}
+_styled = mpl.rc_context(_STYLE)
+
+# Okabe and Ito's palette without its yellow. The cycles' lengths share no divisor: in colour and
+# in grey, by dash and marker, series stay apart.
+_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (10, 2)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "<", "X")
+
+_FAINT = -5.0  # log densities below this share the darkest colour
+_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.6g}")
+
+
+# ---------------------------------------------------------------- figures
+
+
+@_styled
+def matching_density(equilibria: Equilibria, *, skill: int = 0, characteristic: int = 0) -> Figure:
+    """Who matches whom: home beside every foreign origin, on one scale.
+
+    The log density of an origin's matches relative to a random matching of its workers and the
+    firms, ``log(π/|π|) − log(f̄/|f̄| · ḡ/|ḡ|)``: 0 is random. Titles give ``|π|``.
+    """
+    solved = {label: eq for label, _, eq in _series(equilibria)}
+    origins = max((len(eq.economy.origins) for eq in solved.values()), default=1)
+    columns = origins * max(1, min(4 // origins, len(solved)))
+    figure, panels = _grid(origins * len(solved), columns, sharey=True)
+    drawn = {}
+    for row, (label, eq) in enumerate(solved.items()):
+        for k, origin in enumerate(eq.economy.origins):
+            ax, total = panels.flat[row * origins + k], float(eq.matches[k].sum())
+            title = (label, f"{origin.name}, mass {total:.3g}")
+            ax.set_title("\n".join(textwrap.fill(part, 84 // columns) for part in title))
+            if total > 0:
+                drawn[ax] = _log_density(eq, k, skill, characteristic)
+    if drawn:
+        low, high = (end([end(d) for *_, d in drawn.values()]) for end in (np.min, np.max))
+        norm = Normalize(*_extent(max(low, _FAINT), high))
+        for ax, (x_edges, y_edges, log_density) in drawn.items():
+            ax.pcolormesh(x_edges, y_edges, log_density.T, norm=norm, rasterized=True)
+        bar = figure.colorbar(
+            ScalarMappable(norm), ax=panels, pad=0.02, aspect=8 * figure.get_figheight(),
+            extend="min" if low < _FAINT else "neither",
+        )  # fmt: skip
+        bar.set_label("Log density (0 = random)")
+    _finish(figure, panels, _skill(equilibria, skill), [_firm(equilibria, characteristic)],
+            _caveats(equilibria))  # fmt: skip
+    return figure
+
+
+@_styled
+def wage_by_skill(equilibria: Equilibria, *, skill: int = 0, money: str = "money") -> Figure:
+    """Mean home wage ``E[w|x]`` by skill."""
+    return _profiles(
+        equilibria,
+        lambda eq: (
+            eq.economy.home.skills[:, skill],
+            mean_wage_by_worker(eq)[0],
+            matched_workers(eq)[0],
+        ),
+        _skill(equilibria, skill),
+        f"Mean home wage ({money})",
+        caveats=_caveats(equilibria, money),
+    )
+
+
+@_styled
+def unemployment_by_skill(equilibria: Equilibria, *, skill: int = 0) -> Figure:
+    """Unmatched share ``f0/f̄`` of home workers by skill."""
+    return _profiles(
+        equilibria,
+        lambda eq: (
+            eq.economy.home.skills[:, skill],
+            unemployment_by_worker(eq)[0],
+            eq.economy.home.mass,
+        ),
+        _skill(equilibria, skill),
+        "Unemployment rate (%)",
+        percent=True,
+    )
+
+
+@_styled
+def offshoring_by_firm(equilibria: Equilibria, *, characteristic: int = 0) -> Figure:
+    """Probability that a hire is foreign by firm type, each equilibrium in a panel of its own.
+
+    Levels differ by orders of magnitude between scenarios, slopes by little: overlaid, no slope
+    could be seen.
+    """
+    return _profiles(
+        equilibria,
+        lambda eq: (
+            eq.economy.firms.characteristics[:, characteristic],
+            offshoring_share_by_firm(eq),
+            sum(hires(eq)),
+        ),
+        _firm(equilibria, characteristic),
+        "Offshoring (% of hires)",
+        percent=True,
+        apart=True,
+    )
+
+
+@_styled
+def match_quality_by_firm(
+    equilibria: Equilibria, *, skill: int = 0, characteristic: int = 0
+) -> Figure:
+    """Mean skill ``E[x|y]`` of home hires by firm type."""
+    return _profiles(
+        equilibria,
+        lambda eq: (
+            eq.economy.firms.characteristics[:, characteristic],
+            mean_match_quality_by_firm(eq)[:, skill],
+            hires(eq)[0],
+        ),
+        _firm(equilibria, characteristic),
+        "Mean match quality: " + _skill(equilibria, skill).lower(),
+    )
+
+
+@_styled
+def mean_wage_by_offshoring_cost(
+    paths: Mapping[str, OffshoringPath | None], *, money: str = "money"
+) -> Figure:
+    """Mean home wage, and offshoring, as ``c_F`` falls from the closed economy to zero.
+
+    An economy without a path is ``None``: it is named, and other series keep their style.
+    """
+    figure, panels = _grid(2, 2)
+    left, right = panels.flat
+    caveats = []
+    for (label, path), style in zip(paths.items(), _styles(), strict=False):
+        if path is None:
+            caveats.append(f"“{label}”: no path of offshoring costs.")
+            continue
+        met = np.array([Status(code).converged for code in np.asarray(path.status)])
+        own = [] if path.own is None else [path.own]
+        for ax, values in ((left, path.mean_wage), (right, path.offshoring_rate)):
+            ax.plot(path.cost, np.where(met, values, np.nan), **style, markevery=own, label=label)
+        if not met.all():
+            missing = f"{(~met).sum()} of {met.size} points"
+            caveats.append(f"“{label}”: {missing} have not converged and are not drawn.")
+        caveats += _wage_caveat(label, path.status, path.wage_error_bound, money)
+    if any(path is not None and path.own is not None for path in paths.values()):
+        caveats.append("A marker is the economy at its own cost of offshoring.")
+    left.invert_xaxis()
+    right.yaxis.set_major_formatter(_PERCENT)
+    y_labels = [f"Mean home wage ({money})", "Offshoring (% of home matches)"]
+    _finish(figure, panels, f"Cost of offshoring C − C* ({money})", y_labels, caveats)
+    _legend(figure, left)
+    return figure
+
+
+@_styled
+def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
+    """Write ``stem.pdf`` and ``stem.png`` into a folder; the same figure gives the same bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{stem}.pdf", folder / f"{stem}.png"]
+    figure.savefig(paths[0], metadata={"CreationDate": None})
+    figure.savefig(paths[1], metadata={"Software": None})
+    return paths
+
+
+def economy_figures(
+    folder: Path,
+    equilibria: Equilibria,
+    *,
+    money: str = "money",
+    skill: int = 0,
+    characteristic: int = 0,
+) -> list[Path]:
+    """Draw the whole set into a folder, each figure comparing all the equilibria; their paths.
+
+    ``money`` is the unit of wages, e.g. ``"DKK per hour"``; profiles run over the skill and the
+    characteristic with these indices. Without a foreign origin the two figures on offshoring do
+    not exist.
+    """
+    over_x, over_y = {"skill": skill}, {"characteristic": characteristic}
+    figures = {
+        "matching_density": matching_density(equilibria, **over_x, **over_y),
+        "wage_by_skill": wage_by_skill(equilibria, **over_x, money=money),
+        "unemployment_by_skill": unemployment_by_skill(equilibria, **over_x),
+        "match_quality_by_firm": match_quality_by_firm(equilibria, **over_x, **over_y),
+    }
+    if any(len(eq.economy.origins) > 1 for eq in equilibria.values()):
+        figures["offshoring_by_firm"] = offshoring_by_firm(equilibria, **over_y)
+        paths = dict.fromkeys(equilibria) | {
+            label: offshoring_cost_path(eq.economy)
+            for label, _, eq in _series(equilibria)
+            if len(eq.economy.origins) > 1
+        }
+        figures["mean_wage_by_offshoring_cost"] = mean_wage_by_offshoring_cost(paths, money=money)
+    return [path for stem, figure in figures.items() for path in save_figure(figure, folder, stem)]
+
+
+# ---------------------------------------------------------------- what is drawn
+
+
+def _profiles(
+    equilibria: Equilibria,
+    profile: Callable[[Equilibrium], tuple[Any, Any, Any]],
+    x_label: str,
+    y_label: str,
+    *,
+    percent: bool = False,
+    apart: bool = False,
+    caveats: list[str] | None = None,
+) -> Figure:
+    """One line per equilibrium of ``profile(eq) = (types, values, weights)``."""
+    series = list(_series(equilibria))
+    apart = apart and len(series) > 1
+    figure, panels = _grid(len(series), min(3, len(series))) if apart else _grid(1, 1)
+    for k, (label, style, eq) in enumerate(series):
+        ax = panels.flat[k if apart else 0]
+        x, y = _averages(*profile(eq))
+        # of many types or lines only some bear a marker, and not the same ones on every line
+        step = max(1, min(max(-(-len(x) // 12), 2 if len(series) > 3 else 1), len(x)))
+        ax.plot(x, y, **style, markevery=(k % step, step), label=label)
+        if apart:
+            ax.set_title(textwrap.fill(label, 36))
+        if percent:
+            ax.yaxis.set_major_formatter(_PERCENT)
+    _finish(figure, panels, x_label, [y_label], caveats or _caveats(equilibria))
+    if not apart:
+        _legend(figure, panels[0, 0])
+    return figure
+
+
+def _averages(types: Any, values: Any, weights: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean per distinct type value, without types of no weight and undefined values."""
+    types, values, weights = map(np.asarray, (types, values, weights))
+    kept = (weights > 0) & np.isfinite(values)
+    distinct, index = np.unique(types[kept], return_inverse=True)
+    total = np.bincount(index, weights[kept], len(distinct))
+    return distinct, np.bincount(index, (weights * values)[kept], len(distinct)) / total
+
+
+def _log_density(
+    eq: Equilibrium, k: int, skill: int, characteristic: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Edges of cells over distinct types of positive mass, and the log density in each."""
+    origin, firms = eq.economy.origins[k], eq.economy.firms
+    x, mass_x = np.asarray(origin.skills)[:, skill], np.asarray(origin.mass)
+    y, mass_y = np.asarray(firms.characteristics)[:, characteristic], np.asarray(firms.mass)
+    here, there = mass_x > 0, mass_y > 0
+    x, rows = np.unique(x[here], return_inverse=True)
+    y, columns = np.unique(y[there], return_inverse=True)
+    matches = np.zeros((len(x), len(y)))
+    np.add.at(matches, np.ix_(rows, columns), np.asarray(eq.matches[k])[np.ix_(here, there)])
+    random = np.outer(np.bincount(rows, mass_x[here]), np.bincount(columns, mass_y[there]))
+    density = (matches / matches.sum()) / (random / random.sum())
+    tiny = np.finfo(float).tiny
+    return _edges(x), _edges(y), np.log(np.maximum(density, tiny))
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Midpoints between sorted values, and as far beyond the ends; unit width for one value."""
+    if len(values) == 1:
+        return values[0] + np.array([-0.5, 0.5])
+    middle = (values[1:] + values[:-1]) / 2
+    return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
+
+
+def _extent(low: float, high: float) -> tuple[float, float]:
+    """An axis's ends, apart even where the data differ by no more than rounding."""
+    size = max(abs(low), abs(high))
+    room = 0.05 * (size or 1.0) if high - low <= 1e-6 * size else 0.0
+    return low - room, high + room
+
+
+# ---------------------------------------------------------------- how it is drawn
+
+
+def _styles() -> Iterator[dict[str, Any]]:
+    """Colour, dash and marker of one series after another, the same in every figure.
+
+    Later lines are thinner: where two coincide, both are seen.
+    """
+    for k in count():
+        yield {
+            "color": _COLOURS[k % len(_COLOURS)],
+            "linestyle": _DASHES[k % len(_DASHES)],
+            "marker": _MARKERS[k % len(_MARKERS)],
+            "linewidth": max(0.9, 1.9 - 0.2 * k),
+        }
+
+
+def _series(equilibria: Equilibria) -> Iterator[tuple[str, dict[str, Any], Equilibrium]]:
+    """Label, style and equilibrium of those that converged."""
+    for (label, eq), style in zip(equilibria.items(), _styles(), strict=False):
+        if Status(int(eq.status)).converged:
+            yield label, style, eq
+
+
+def _grid(count: int, columns: int, *, sharey: bool = False) -> tuple[Figure, np.ndarray]:
+    """At least so many panels, in rows of so many columns, at most as wide as a page's text."""
+    columns = max(columns, 1)
+    rows = max(-(-count // columns), 1)
+    width = min(6.3, 4.2 * columns)  # inches
+    height = rows * max(2.1, 0.85 * width / columns)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False)
+
+
+def _finish(
+    figure: Figure, panels: np.ndarray, x_label: str, y_labels: list[str], caveats: list[str]
+) -> None:
+    """Hide panels without data, label the outer ones, say below what a reader must know.
+
+    ``y_labels`` go to the first columns, one each.
+    """
+    rows, columns = panels.shape
+    width, height = figure.get_size_inches() / (columns, rows)
+    for ax in panels.flat:
+        ax.set_visible(bool(ax is panels[0, 0] or ax.has_data() or ax.get_title()))
+        if ax.lines:
+            ax.set_ylim(_extent(*ax.get_ylim()))
+    for column in panels.T:
+        for lowest in [ax for ax in column if ax.get_visible()][-1:]:
+            lowest.tick_params(labelbottom=True)
+            lowest.set_xlabel(textwrap.fill(x_label, int(16 * width)))
+    for column, y_label in zip(panels.T, y_labels, strict=False):
+        for ax in column:
+            ax.set_ylabel(textwrap.fill(y_label, int(17 * (height - 0.7))))
+    if caveats:
+        text = "\n".join(textwrap.fill(caveat, 100) for caveat in caveats)
+        figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5)
+        figure.set_figheight(figure.get_figheight() + 0.14 * (1 + text.count("\n")))
+
+
+def _legend(figure: Figure, ax: Axes) -> None:
+    """All lines of a panel, above it, in room that the figure grows by."""
+    lines = ax.get_lines()
+    if not lines:
+        return
+    labels = [textwrap.fill(str(line.get_label()), 60) for line in lines]
+    longest = max(len(row) for label in labels for row in label.splitlines())
+    width, height = figure.get_size_inches()
+    columns = min(max(int(13 * width / (longest + 10)), 1), 4, len(lines))
+    rows = -(-len(lines) // columns) + sum(label.count("\n") for label in labels)
+    figure.set_figheight(height + 0.17 * rows)
+    figure.legend(lines, labels, loc="outside upper center", ncols=columns)
+
+
+def _skill(equilibria: Equilibria, skill: int) -> str:
+    names = dict.fromkeys(eq.economy.skill_names[skill] for eq in equilibria.values())
+    return f"Worker skill ({' / '.join(names)})"
+
+
+def _firm(equilibria: Equilibria, characteristic: int) -> str:
+    names = dict.fromkeys(
+        eq.economy.characteristic_names[characteristic] for eq in equilibria.values()
+    )
+    return f"Firm type ({' / '.join(names)})"
+
+
+def _caveats(equilibria: Equilibria, money: str | None = None) -> list[str]:
+    """What is not drawn and, where there is ``money``, wages whose level is not determined."""
+    caveats = []
+    for label, eq in equilibria.items():
+        if not Status(int(eq.status)).converged:
+            caveats.append(f"“{label}” has not converged and is not drawn.")
+        elif money:
+            bound = eq.wage_error_bound * eq.economy.scale
+            caveats += _wage_caveat(label, eq.status, bound, money)
+    return caveats
+
+
+def _wage_caveat(label: str, status: Any, bound: Any, money: str) -> list[str]:
+    undetermined = np.asarray(status) == Status.UNDETERMINED
+    if not undetermined.any():
+        return []
+    worst = float(np.max(np.asarray(bound)[undetermined]))
+    return [f"“{label}”: the level of wages is known to ± {worst:.2g} {money} only."]
