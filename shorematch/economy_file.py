@@ -134,14 +134,14 @@ def write_economy(economy: Economy, folder: Path, name: str = "economy") -> Path
     Returns the path of the TOML file, ``name.toml``; tables of types beside it bear its name.
     Raises :class:`~matching.InvalidInput` where a name cannot head a column of types.
     """
-    reserved = {
-        "skill": [n for n in economy.skill_names if n in WORKER_COLUMNS],
-        "firm characteristic": [n for n in economy.characteristic_names if n in FIRM_COLUMNS],
-    }
     defects = [
-        f"{kind} {n!r} bears the name of another column; rename it"
-        for kind, names in reserved.items()
-        for n in names
+        f"{kind} {name!r} cannot head a column of types; rename it"
+        for kind, names, taken in (
+            ("skill", economy.skill_names, WORKER_COLUMNS),
+            ("firm characteristic", economy.characteristic_names, FIRM_COLUMNS),
+        )
+        for name in names
+        if name in taken or not name or name != name.strip()
     ]
     if defects:
         raise InvalidInput(defects)

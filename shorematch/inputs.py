@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import struct
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -228,7 +229,7 @@ def _read_stata(
             header = list(reader.variable_labels())
         read = _columns_read(header, columns, required, path.name, defects)
         frame = pd.read_stata(path, columns=read, convert_categoricals=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, struct.error) as error:
         defects.append(_unreadable(path, "Stata", error))
         return None
     return frame.set_axis(range(2, len(frame) + 2))

@@ -61,13 +61,14 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
 def safe_names(names: Sequence[str]) -> list[str]:
     """One file name per name: valid on every system, all different, never a path.
 
-    >>> safe_names(["c_F = 0", "../c_F?0", "NUL"])
-    ['c_F_0', 'c_F_0_2', '_NUL']
+    >>> safe_names(["c_F = 0", "../c_F?0", "ν_x* + 1", "NUL"])
+    ['c_F_0', 'c_F_0_2', 'ν_x_star_+_1', '_NUL']
     """
     taken: set[str] = set()
     safe = []
     for name in names:
-        stem = re.sub(r"[^\w.+-]+", "_", unicodedata.normalize("NFC", name))[:60].strip("._ ")
+        text = unicodedata.normalize("NFC", name).replace("*", "_star")
+        stem = re.sub(r"[^\w.+-]+", "_", text)[:60].strip("._ ")
         stem = f"_{stem}" if not stem or _RESERVED_BY_WINDOWS.fullmatch(stem) else stem
         candidate, count = stem, 1
         while candidate.casefold() in taken:
