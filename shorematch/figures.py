@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from counterfactuals.paths import OffshoringPath, offshoring_cost_path
-from matching import Equilibrium, Status
+from matching import Equilibrium, NotConverged, Status
 from matching.statistics import (
     hires,
     matched_workers,
@@ -121,7 +121,7 @@ def wage_by_skill(equilibria: Equilibria, *, skill: int = 0, money: str = "money
         ),
         _skill(equilibria, skill),
         f"Mean home wage ({money})",
-        caveats=_caveats(equilibria, money),
+        money=money,
     )
 
 
@@ -175,7 +175,7 @@ def match_quality_by_firm(
             hires(eq)[0],
         ),
         _firm(equilibria, characteristic),
-        "Mean match quality: " + _skill(equilibria, skill).lower(),
+        _skill(equilibria, skill, "Mean match quality"),
     )
 
 
@@ -245,16 +245,22 @@ def economy_figures(
     }
     if any(len(eq.economy.origins) > 1 for eq in equilibria.values()):
         figures["offshoring_by_firm"] = offshoring_by_firm(equilibria, **over_y)
-        paths = dict.fromkeys(equilibria) | {
-            label: offshoring_cost_path(eq.economy)
-            for label, _, eq in _series(equilibria)
-            if len(eq.economy.origins) > 1
-        }
+        paths = {label: _path(eq) for label, eq in equilibria.items()}
         figures["mean_wage_by_offshoring_cost"] = mean_wage_by_offshoring_cost(paths, money=money)
     return [path for stem, figure in figures.items() for path in save_figure(figure, folder, stem)]
 
 
 # ---------------------------------------------------------------- what is drawn
+
+
+def _path(eq: Equilibrium) -> OffshoringPath | None:
+    """The path of an economy that can be solved, open and closed."""
+    if len(eq.economy.origins) < 2 or not Status(int(eq.status)).converged:
+        return None
+    try:
+        return offshoring_cost_path(eq.economy)
+    except NotConverged:
+        return None
 
 
 def _profiles(
@@ -265,7 +271,7 @@ def _profiles(
     *,
     percent: bool = False,
     apart: bool = False,
-    caveats: list[str] | None = None,
+    money: str | None = None,
 ) -> Figure:
     """One line per equilibrium of ``profile(eq) = (types, values, weights)``."""
     series = list(_series(equilibria))
@@ -281,7 +287,7 @@ def _profiles(
             ax.set_title(textwrap.fill(label, 36))
         if percent:
             ax.yaxis.set_major_formatter(_PERCENT)
-    _finish(figure, panels, x_label, [y_label], caveats or _caveats(equilibria))
+    _finish(figure, panels, x_label, [y_label], _caveats(equilibria, money))
     if not apart:
         _legend(figure, panels[0, 0])
     return figure
@@ -353,10 +359,10 @@ def _series(equilibria: Equilibria) -> Iterator[tuple[str, dict[str, Any], Equil
             yield label, style, eq
 
 
-def _grid(count: int, columns: int, *, sharey: bool = False) -> tuple[Figure, np.ndarray]:
+def _grid(least: int, columns: int, *, sharey: bool = False) -> tuple[Figure, np.ndarray]:
     """At least so many panels, in rows of so many columns, at most as wide as a page's text."""
     columns = max(columns, 1)
-    rows = max(-(-count // columns), 1)
+    rows = max(-(-least // columns), 1)
     width = min(6.3, 4.2 * columns)  # inches
     height = rows * max(2.1, 0.85 * width / columns)
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -403,9 +409,9 @@ def _legend(figure: Figure, ax: Axes) -> None:
     figure.legend(lines, labels, loc="outside upper center", ncols=columns)
 
 
-def _skill(equilibria: Equilibria, skill: int) -> str:
+def _skill(equilibria: Equilibria, skill: int, what: str = "Worker skill") -> str:
     names = dict.fromkeys(eq.economy.skill_names[skill] for eq in equilibria.values())
-    return f"Worker skill ({' / '.join(names)})"
+    return f"{what} ({' / '.join(names)})"
 
 
 def _firm(equilibria: Equilibria, characteristic: int) -> str:
