@@ -284,7 +284,7 @@ def _profiles(
         step = max(1, min(max(-(-len(x) // 12), 2 if len(series) > 3 else 1), len(x)))
         ax.plot(x, y, **style, markevery=(k % step, step), label=label)
         if apart:
-            ax.set_title(textwrap.fill(label, 36))
+            ax.set_title(textwrap.fill(label, 84 // panels.shape[1]))
         if percent:
             ax.yaxis.set_major_formatter(_PERCENT)
     _finish(figure, panels, x_label, [y_label], _caveats(equilibria, money))
