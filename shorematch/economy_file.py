@@ -1,6 +1,7 @@
 """Economy files: a TOML file and one table of types for each side of the market."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -53,19 +54,29 @@ class _Technology(FileModel):
     intensity_unit: Literal["cell", "density"]
 
 
-class _Origin(FileModel):
+class OriginKeys(FileModel):
+    """What every file says about an origin."""
+
     name: _Name
     types: _Name
-    constant: float
     outside_option: float | _Name
+
+
+class EconomyKeys(FileModel):
+    """What every file that describes an economy holds, beside its origins."""
+
+    firms: _Firms
+    tastes: _Tastes
+    technology: _Technology
+
+
+class _Origin(OriginKeys):
+    constant: float
     nu_x: float
     nu_y: float
 
 
-class _EconomyFile(FileModel):
-    firms: _Firms
-    tastes: _Tastes
-    technology: _Technology
+class _EconomyFile(EconomyKeys):
     origin: Annotated[list[_Origin], Field(min_length=1)]
 
 
@@ -90,11 +101,21 @@ def read_economy(path: Path) -> LoadedEconomy:
     file = read_toml(path, _EconomyFile, defects)
     if file is None:
         raise InputError(defects)
+    return load_economy(path, file, file.origin, defects)
 
+
+def load_economy(
+    path: Path, file: EconomyKeys, origins: Sequence[OriginKeys], defects: list[Defect]
+) -> LoadedEconomy:
+    """The economy of a file whose keys were read, home first among ``origins``.
+
+    Constants and intensities that the origins do not give are zero. Raises
+    :class:`~shorematch.defects.InputError` with ``defects`` and those of the tables of types.
+    """
     firms = _read_types(path, file.firms, FIRM_COLUMNS, defects)
-    workers = [_read_types(path, origin, WORKER_COLUMNS, defects) for origin in file.origin]
-    defects += _name_defects(path, file)
-    defects += _skill_defects(file, workers)
+    workers = [_read_types(path, origin, WORKER_COLUMNS, defects) for origin in origins]
+    defects += _name_defects(path, origins)
+    defects += _skill_defects(origins, workers)
     defects += _affinity_defects(path, file, workers[0], firms)
     sides = [types for types in workers if types is not None]
     if defects or firms is None:
@@ -106,13 +127,11 @@ def read_economy(path: Path) -> LoadedEconomy:
             make_origin(
                 types.characteristics[skills],
                 types.mass,
-                constant=origin.constant,
                 outside_option=types.outside_option,
-                nu_x=origin.nu_x,
-                nu_y=origin.nu_y,
                 name=origin.name,
+                **{key: getattr(origin, key, 0.0) for key in ("constant", "nu_x", "nu_y")},
             )
-            for origin, types in zip(file.origin, sides, strict=True)
+            for origin, types in zip(origins, sides, strict=True)
         ],
         make_firms(firms.characteristics, firms.mass, outside_option=firms.outside_option),
         affinity=file.technology.affinity,
@@ -122,7 +141,7 @@ def read_economy(path: Path) -> LoadedEconomy:
         skill_names=skills,
         characteristic_names=firms.names,
     )
-    tables = dict.fromkeys([file.firms.types, *(origin.types for origin in file.origin)])
+    tables = dict.fromkeys([file.firms.types, *(origin.types for origin in origins)])
     files = {path.name: sha256_of(path)}
     files |= {name: sha256_of(path.parent / name) for name in tables}
     return LoadedEconomy(economy, path.stem, files)
@@ -188,7 +207,7 @@ def write_economy(economy: Economy, folder: Path, name: str = "economy") -> Path
 
 
 def _read_types(
-    path: Path, side: _Firms | _Origin, result_columns: tuple[str, ...], defects: list[Defect]
+    path: Path, side: _Firms | OriginKeys, result_columns: tuple[str, ...], defects: list[Defect]
 ) -> _Types | None:
     """One table of types, ``None`` where it has defects."""
     option = side.outside_option
@@ -230,8 +249,8 @@ def _mass_defects(file: str, mass: "pd.Series") -> list[Defect]:
     return defects
 
 
-def _name_defects(path: Path, file: _EconomyFile) -> list[Defect]:
-    names = [origin.name for origin in file.origin]
+def _name_defects(path: Path, origins: Sequence[OriginKeys]) -> list[Defect]:
+    names = [origin.name for origin in origins]
     return [
         Defect(path.name, f"{names.count(name)} origins bear the name {name!r}",
                "Give each origin a name of its own", key="origin.name")
@@ -240,11 +259,11 @@ def _name_defects(path: Path, file: _EconomyFile) -> list[Defect]:
     ]  # fmt: skip
 
 
-def _skill_defects(file: _EconomyFile, workers: list[_Types | None]) -> list[Defect]:
+def _skill_defects(origins: Sequence[OriginKeys], workers: list[_Types | None]) -> list[Defect]:
     """Every origin has home's skills, in any order."""
     home = workers[0]
     defects = []
-    for origin, types in zip(file.origin, workers, strict=True):
+    for origin, types in zip(origins, workers, strict=True):
         if home is None or types is None or set(types.names) == set(home.names):
             continue
         problem = f"its skills are {', '.join(types.names)}; home's are {', '.join(home.names)}"
@@ -254,7 +273,7 @@ def _skill_defects(file: _EconomyFile, workers: list[_Types | None]) -> list[Def
 
 
 def _affinity_defects(
-    path: Path, file: _EconomyFile, home: _Types | None, firms: _Types | None
+    path: Path, file: EconomyKeys, home: _Types | None, firms: _Types | None
 ) -> list[Defect]:
     rows = file.technology.affinity
     problems = []
