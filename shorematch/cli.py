@@ -130,15 +130,21 @@ def doctor() -> int:
     return run_doctor()
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("shorematch"))
+        raise typer.Exit
+
+
 @app.callback()
 def _options_of_all(
-    version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="The version.")
+    ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as version_of
-
-        typer.echo(version_of("shorematch"))
-        raise typer.Exit
+    pass
 
 
 def main() -> None:

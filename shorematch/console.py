@@ -20,7 +20,7 @@ def console(*, stderr: bool = False) -> "Console":
     return Console(
         stderr=stderr,
         width=None if terminal else _PLAIN_WIDTH,
-        soft_wrap=not terminal,
+        soft_wrap=True,
         highlight=False,
         markup=False,
         emoji=False,

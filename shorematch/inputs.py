@@ -1,7 +1,6 @@
 """Reading tables and TOML files: every defect is noted with its place, nothing is repaired."""
 
 import csv
-import difflib
 import hashlib
 import io
 import json
@@ -10,18 +9,22 @@ import re
 import struct
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shorematch.defects import Defect, shorten
+from shorematch.defects import Defect, did_you_mean, shorten
+from shorematch.toml_keys import key_defects
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
 _ENCODINGS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+_MISSING = ("", "None", "<NA>", "NA", "NaN", "nan")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
 
 
@@ -58,7 +61,7 @@ def read_toml(path: Path, model: type[Model], defects: list[Defect]) -> Model | 
     try:
         return model.model_validate_json(json.dumps(data, default=str))
     except ValidationError as error:
-        defects.extend(_key_defects(path.name, model, error))
+        defects.extend(key_defects(path.name, model, error))
         return None
 
 
@@ -69,15 +72,20 @@ def read_table(
     columns: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
     required: Sequence[str] = (),
+    delimiter: str = ",",
+    decimal: str = ".",
+    missing: bool = False,
 ) -> "pd.DataFrame | None":
     """A CSV, Parquet or Stata file as a frame; ``None`` where it has defects, noted in ``defects``.
 
     Only ``columns`` are read where given. ``numeric`` names the columns that must hold finite
     numbers, returned as float64 (default: all that are read); others of a CSV file are text.
-    ``required`` names columns that must be there where ``columns`` does not list them.
+    ``required`` names columns that must be there where ``columns`` does not list them. A CSV file
+    has the ``delimiter`` and the ``decimal`` mark given. With ``missing`` an empty cell, ``NA`` or
+    ``NaN`` is no defect but NaN, for the caller to count.
     """
     readers: dict[str, Callable[..., pd.DataFrame | None]] = {
-        ".csv": _read_csv,
+        ".csv": partial(_read_csv, delimiter=delimiter),
         ".parquet": _read_parquet,
         ".dta": _read_stata,
     }
@@ -98,7 +106,7 @@ def read_table(
         return None
     for name in frame.columns if numeric is None else numeric:
         if name in frame.columns:
-            frame[name] = _numbers(frame[name], path.name, defects)
+            frame[name] = _numbers(frame[name], path.name, defects, decimal, missing)
     return frame.reset_index(drop=True) if len(defects) == before else None
 
 
@@ -106,19 +114,6 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The hint ``; did you mean 'x'?``, or nothing where no known name is near."""
-    near = nearest(name, known)
-    return f"; did you mean {near!r}?" if near else ""
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to ``name`` in spelling, if any is close."""
-    by_folded = {candidate.strip().casefold(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.strip().casefold(), by_folded, n=1)
-    return by_folded[near[0]] if near else None
 
 
 # ---------------------------------------------------------------- files and text
@@ -162,12 +157,16 @@ def _read_text(path: Path, defects: list[Defect]) -> str | None:
 
 
 def _read_csv(
-    path: Path, defects: list[Defect], columns: Sequence[str] | None, required: Sequence[str]
+    path: Path,
+    defects: list[Defect],
+    columns: Sequence[str] | None,
+    required: Sequence[str],
+    delimiter: str,
 ) -> "pd.DataFrame | None":
     text = _read_text(path, defects)
-    if text is None or not _is_comma_separated(text, path.name, defects):
+    if text is None or not _is_separated(text, delimiter, path.name, defects):
         return None
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter)
     try:
         header = next(rows)
         read = _columns_read(header, columns, required, path.name, defects)
@@ -229,7 +228,7 @@ def _read_stata(
             header = list(reader.variable_labels())
         read = _columns_read(header, columns, required, path.name, defects)
         frame = pd.read_stata(path, columns=read, convert_categoricals=False)
-    except (ValueError, OSError, EOFError, struct.error) as error:
+    except (ValueError, LookupError, OSError, EOFError, struct.error) as error:
         defects.append(_unreadable(path, "Stata", error))
         return None
     return frame.set_axis(range(2, len(frame) + 2))
@@ -240,17 +239,18 @@ def _unreadable(path: Path, kind: str, error: Exception) -> Defect:
     return Defect(path.name, problem, "Write it again, or save the table as CSV")
 
 
-def _is_comma_separated(text: str, file: str, defects: list[Defect]) -> bool:
+def _is_separated(text: str, delimiter: str, file: str, defects: list[Defect]) -> bool:
     header = text.lstrip().splitlines()[0]
-    names = {";": "semicolons", "\t": "tabs", "|": "bars"}
-    other = max(names, key=header.count)
-    if header.count(other) <= header.count(","):
+    other = max(_SEPARATORS, key=header.count)
+    if header.count(other) <= header.count(delimiter):
         return True
-    problem = f"its columns are separated by {names[other]}"
+    problem = f"its columns are separated by {_SEPARATORS[other]}"
     cells = (cell for line in text.splitlines()[1:] for cell in line.split(other))
-    if any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells):
+    if other != "," and any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells):
         problem += " and its numbers have a decimal comma"
     remedy = "Save it as comma-separated values with decimal points"
+    if delimiter != ",":
+        remedy = f"Say so, or separate them by {_SEPARATORS[delimiter]}"
     defects.append(Defect(file, problem, remedy, row=1))
     return False
 
@@ -297,102 +297,44 @@ def _row_defects(
     return shorten(uneven) + shorten(empty)
 
 
-def _numbers(column: "pd.Series", file: str, defects: list[Defect]) -> "np.ndarray":
+def _numbers(
+    column: "pd.Series", file: str, defects: list[Defect], decimal: str, missing: bool
+) -> "np.ndarray":
     """A column as float64; every cell that is not a finite number is noted."""
     import numpy as np
 
     cells = list(column)
-    values = np.array([_number(cell) for cell in cells], dtype=np.float64)
+    values = np.array([_number(cell, decimal) for cell in cells], dtype=np.float64)
     wrong = [
-        Defect(file, *_cell_problem(cells[k]), row=int(column.index[k]), column=str(column.name))
+        Defect(file, *_cell_problem(cells[k], decimal), row=int(column.index[k]),
+               column=str(column.name))
         for k in np.flatnonzero(~np.isfinite(values)).tolist()
-    ]
+        if not (missing and str(cells[k]).strip() in _MISSING)
+    ]  # fmt: skip
     defects.extend(shorten(wrong))
     return values
 
 
-def _number(cell: Any) -> float:
+def _number(cell: Any, decimal: str) -> float:
     """A cell as a float, NaN where it is none; Python's digit groups (1_000) are text here."""
+    if isinstance(cell, str):
+        if "_" in cell or (decimal == "," and "." in cell):
+            return math.nan
+        cell = cell.replace(decimal, ".")
     try:
-        return math.nan if isinstance(cell, str) and "_" in cell else float(cell)
+        return float(cell)
     except (ValueError, TypeError):
         return math.nan
 
 
-def _cell_problem(cell: Any) -> tuple[str, str]:
+def _cell_problem(cell: Any, decimal: str) -> tuple[str, str]:
     text = str(cell).strip()
     if not text or text in ("None", "<NA>"):
         return "the cell is empty", "Give a number, or leave the row out on purpose"
     if _DECIMAL_COMMA.fullmatch(text):
         return f"{text!r} has a decimal comma", "Write a decimal point"
+    if decimal == "," and _number(text, ".") == _number(text, "."):
+        return f"{text!r} has a decimal point where commas are announced", "Write a decimal comma"
     if text.strip("+-").casefold() in ("nan", "inf", "infinity"):
         return f"{text} is not a finite number", "Give a finite number"
     return f"{text!r} is text where a number belongs", "Give a number"
-
-
-# ---------------------------------------------------------------- keys of TOML files
-
-
-def _key_defects(file: str, model: type[BaseModel], error: ValidationError) -> list[Defect]:
-    entries = error.errors(include_url=False)
-    missing = {e["loc"] for e in entries if e["type"] == "missing"}
-    defects = []
-    meant = set()
-    for entry in entries:
-        loc = entry["loc"]
-        if entry["type"] == "extra_forbidden":
-            known = _keys_at(model, loc[:-1])
-            free = [k for k in known if (*loc[:-1], k) in missing] or known
-            near = nearest(str(loc[-1]), free) or nearest(str(loc[-1]), known)
-            meant.add((*loc[:-1], near))
-            hint = f"; did you mean {near!r}?" if near else ""
-            remedy = f"The keys here are: {', '.join(known)}"
-            defects.append(Defect(file, f"is unknown{hint}", remedy, key=_key_text(loc)))
-    wrong: dict[str, tuple[list[str], Any]] = {}
-    for entry in entries:
-        loc = entry["loc"]
-        if entry["type"] == "missing" and loc not in meant:
-            defects.append(Defect(file, "is missing", "Add it", key=_key_text(loc)))
-        elif entry["type"] not in ("missing", "extra_forbidden"):
-            key = _key_text(_without_alternative(model, loc))
-            wanted, _ = wrong.setdefault(key, ([], entry["input"]))
-            wanted.append(entry["msg"].removeprefix("Value error, ").removeprefix("Input "))
-    for key, (wanted, value) in wrong.items():
-        problem = f"{' or '.join(wanted)}, and is {value!r}"
-        remedy = "Numbers stand without quotes, text within them"
-        defects.append(Defect(file, problem, remedy, key=key))
-    return defects
-
-
-def _key_text(loc: tuple[int | str, ...]) -> str:
-    """``("origin", 1, "nu_x")`` as ``origin #2.nu_x``."""
-    text = ""
-    for part in loc:
-        text += f" #{part + 1}" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".")
-
-
-def _without_alternative(
-    model: type[BaseModel], loc: tuple[int | str, ...]
-) -> tuple[int | str, ...]:
-    """A place without the name that pydantic adds for each type that a key may have."""
-    end = len(loc)
-    while end > 1 and isinstance(loc[end - 1], str) and not _keys_at(model, loc[: end - 1]):
-        end -= 1
-    return loc[:end]
-
-
-def _keys_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
-    """The keys that ``model`` knows at a place inside it."""
-    models = [model]
-    for part in loc:
-        fields = [m.model_fields[str(part)] for m in models if part in m.model_fields]
-        if fields:
-            models = [m for field in fields for m in _models_in(field.annotation)]
-    return [key for m in models for key in m.model_fields]
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [m for argument in get_args(annotation) for m in _models_in(argument)]

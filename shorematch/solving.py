@@ -24,8 +24,8 @@ from matching.statistics import (
     offshoring_share_by_firm,
 )
 from shorematch.console import console
+from shorematch.defects import did_you_mean
 from shorematch.economy_file import LoadedEconomy, read_economy
-from shorematch.inputs import did_you_mean
 from shorematch.run_folder import new_run, write_csv, write_json
 
 if TYPE_CHECKING:

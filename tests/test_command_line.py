@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
@@ -120,6 +121,11 @@ def test_help_imports_no_heavy_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_version_is_that_of_the_distribution(cache):
+    done = shorematch("--version", cache=cache)
+    assert (done.returncode, done.stdout.strip()) == (0, version("shorematch"))
 
 
 def test_the_tables_of_a_run_obey_the_model_s_accounts(tmp_path):

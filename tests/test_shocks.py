@@ -168,8 +168,14 @@ def test_every_defect_of_a_shocks_file_is_reported_with_its_shock(tmp_path, load
             """,
             loaded,
         )
-    for part in ("shock #1: another scenario bears the name 'baseline'",
-                 "shock #2: changes nothing", "shock #3", "did you mean 'origin.china.constant'", "did you mean 'multiply'",
-                 "shock #4", "not '1'"):  # fmt: skip
+    for part in (
+        "shock #1: another scenario bears the name 'baseline'",
+        "shock #2: changes nothing",
+        "shock #3",
+        "did you mean 'origin.china.constant'",
+        "did you mean 'multiply'",
+        "shock #4",
+        "not '1'",
+    ):
         assert part in str(caught.value)
     assert len(caught.value.defects) == 5
