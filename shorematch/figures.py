@@ -60,7 +60,7 @@ _STYLE: dict[Any, Any] = {
     "savefig.dpi": 200,
     "pdf.fonttype": 42,
 }
-_styled = mpl.rc_context(_STYLE)
+styled = mpl.rc_context(_STYLE)
 
 # Okabe and Ito's palette without its yellow. The cycles' lengths share no divisor: in colour and
 # in grey, by dash and marker, series stay apart.
@@ -75,7 +75,7 @@ _PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.6g}")
 # ---------------------------------------------------------------- figures
 
 
-@_styled
+@styled
 def matching_density(equilibria: Equilibria, *, skill: int = 0, characteristic: int = 0) -> Figure:
     """Who matches whom: home beside every foreign origin, on one scale.
 
@@ -109,7 +109,7 @@ def matching_density(equilibria: Equilibria, *, skill: int = 0, characteristic: 
     return figure
 
 
-@_styled
+@styled
 def wage_by_skill(equilibria: Equilibria, *, skill: int = 0, money: str = "money") -> Figure:
     """Mean home wage ``E[w|x]`` by skill."""
     return _profiles(
@@ -125,7 +125,7 @@ def wage_by_skill(equilibria: Equilibria, *, skill: int = 0, money: str = "money
     )
 
 
-@_styled
+@styled
 def unemployment_by_skill(equilibria: Equilibria, *, skill: int = 0) -> Figure:
     """Unmatched share ``f0/f̄`` of home workers by skill."""
     return _profiles(
@@ -141,7 +141,7 @@ def unemployment_by_skill(equilibria: Equilibria, *, skill: int = 0) -> Figure:
     )
 
 
-@_styled
+@styled
 def offshoring_by_firm(equilibria: Equilibria, *, characteristic: int = 0) -> Figure:
     """Probability that a hire is foreign by firm type, each equilibrium in a panel of its own.
 
@@ -162,7 +162,7 @@ def offshoring_by_firm(equilibria: Equilibria, *, characteristic: int = 0) -> Fi
     )
 
 
-@_styled
+@styled
 def match_quality_by_firm(
     equilibria: Equilibria, *, skill: int = 0, characteristic: int = 0
 ) -> Figure:
@@ -179,7 +179,7 @@ def match_quality_by_firm(
     )
 
 
-@_styled
+@styled
 def mean_wage_by_offshoring_cost(
     paths: Mapping[str, OffshoringPath | None], *, money: str = "money"
 ) -> Figure:
@@ -212,7 +212,7 @@ def mean_wage_by_offshoring_cost(
     return figure
 
 
-@_styled
+@styled
 def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
     """Write ``stem.pdf`` and ``stem.png`` into a folder; the same figure gives the same bytes."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -385,7 +385,7 @@ def _finish(
     for column in panels.T:
         for lowest in [ax for ax in column if ax.get_visible()][-1:]:
             lowest.tick_params(labelbottom=True)
-            lowest.set_xlabel(textwrap.fill(x_label, int(16 * width)))
+            lowest.set_xlabel(textwrap.fill(x_label, int(13 * width)))
     for column, y_label in zip(panels.T, y_labels, strict=False):
         for ax in column:
             ax.set_ylabel(textwrap.fill(y_label, int(17 * (height - 0.7))))

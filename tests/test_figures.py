@@ -22,7 +22,8 @@ def economy(constant=207.9, skills=X, mass=(0.1, 0.2, 0.3, 0.4), affinity=75.55,
                          nu_y=-7.0, name="china")  # fmt: skip
     origins = [home, abroad] if foreign else [home]
     return make_economy(origins, make_firms(Y, [0.3, 0.4, 0.3155]), affinity=affinity,
-                        lambda_x=18.78, lambda_y=18.78)  # fmt: skip
+                        lambda_x=18.78, lambda_y=18.78, characteristic_names=["log productivity"],
+                        skill_names=["education in years", "age"][: np.size(affinity)])  # fmt: skip
 
 
 @pytest.fixture(scope="module")
