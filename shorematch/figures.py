@@ -388,7 +388,7 @@ def _finish(
             lowest.set_xlabel(textwrap.fill(x_label, int(13 * width)))
     for column, y_label in zip(panels.T, y_labels, strict=False):
         for ax in column:
-            ax.set_ylabel(textwrap.fill(y_label, int(17 * (height - 0.7))))
+            ax.set_ylabel(textwrap.fill(y_label, int(18 * (height - 0.7))))
     if caveats:
         text = "\n".join(textwrap.fill(caveat, 100) for caveat in caveats)
         figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5)
