@@ -1,0 +1,108 @@
+"""Figures of an affinity matrix: the matrix itself, and along which indices the market sorts."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from estimation import AffinityEstimate, Saliency
+from shorematch.figures import save_figure, styled
+
+# Beyond this many cells a side, numbers no longer fit into cells.
+_NUMBERED = 14
+_PAIRS_SHOWN = 3
+
+
+def draw_affinity(folder: Path, estimate: AffinityEstimate, found: Saliency) -> list[Path]:
+    """Write ``affinity`` and ``saliency`` as PDF and PNG into a folder; their paths."""
+    return [
+        *save_figure(affinity_heat_map(estimate), folder, "affinity"),
+        *save_figure(saliency_figure(estimate, found), folder, "saliency"),
+    ]
+
+
+@styled
+def affinity_heat_map(estimate: AffinityEstimate) -> Figure:
+    """``Φ/λ``, rows skills and columns characteristics; bold where 95 % intervals exclude zero.
+
+    Shade is the size of an affinity, so that the figure survives grey print; the number has the
+    sign. In large matrices, where numbers do not fit, negative cells bear a minus.
+    """
+    affinity = estimate.affinity
+    m, n = affinity.shape
+    figure = Figure(
+        figsize=(min(9.0, 1.9 + 0.5 * n), min(9.0, 1.3 + 0.34 * m)), layout="constrained"
+    )
+    ax = figure.subplots()
+    image = ax.imshow(np.abs(affinity), cmap="Greys", vmin=0, aspect="auto")
+    ax.set_xticks(range(n), estimate.characteristic_names, rotation=40, ha="right")
+    ax.set_yticks(range(m), estimate.skill_names)
+    ax.set_xlabel("Firm characteristic")
+    ax.set_ylabel("Worker skill")
+    ax.tick_params(length=0)
+    dark = np.abs(affinity) > 0.55 * np.abs(affinity).max()
+    sure = np.abs(affinity) > 1.96 * estimate.std_errors
+    for (i, j), value in np.ndenumerate(affinity):
+        number = f"{value:.2f}".replace("-", "−")
+        text = number if max(m, n) <= _NUMBERED else "−" if value < 0 else ""
+        ax.text(j, i, text, ha="center", va="center", fontsize=7.5,
+                color="white" if dark[i, j] else "black",
+                weight="bold" if sure[i, j] else "normal")  # fmt: skip
+    figure.colorbar(image, ax=ax, label="Size of affinity |Φ/λ|", pad=0.02)
+    figure.supxlabel(
+        "Log points per unit of each column. Bold: the 95 % interval excludes zero.",
+        x=0.01, ha="left", fontsize=7.5,
+    )  # fmt: skip
+    return figure
+
+
+@styled
+def saliency_figure(estimate: AffinityEstimate, found: Saliency) -> Figure:
+    """Shares of the index pairs with 95 % intervals, and the loadings of the first few."""
+    pairs = min(_PAIRS_SHOWN, len(found.shares))
+    rows = max(len(estimate.skill_names), len(estimate.characteristic_names))
+    height = min(6.0, 0.9 + 0.2 * rows)
+    figure = Figure(figsize=(6.3, 2.3 + height), layout="constrained")
+    parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.1, height])
+    top, bottom = parts.flat
+    ax = top.subplots()
+    count = np.arange(1, len(found.shares) + 1)
+    ax.bar(
+        count,
+        100 * found.shares,
+        yerr=196 * found.share_std_errors,
+        width=0.6,
+        color="0.75",
+        edgecolor="black",
+        linewidth=0.6,
+        error_kw={"linewidth": 0.8, "capsize": 2},
+    )
+    ax.set_xticks(count)
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("Index pair")
+    ax.set_ylabel("Share of sorting (%)")
+    left, right = bottom.subplots(1, 2)
+    _loadings(left, estimate.skill_names, found.skill_loadings[:, :pairs])
+    _loadings(right, estimate.characteristic_names, found.characteristic_loadings[:, :pairs])
+    left.set_title("Worker skills")
+    right.set_title("Firm characteristics")
+    bottom.supxlabel("Loading", fontsize=9)
+    bottom.legend(
+        *left.get_legend_handles_labels(), loc="outside upper center", ncols=pairs
+    )  # fmt: skip
+    return figure
+
+
+def _loadings(ax: Axes, names: tuple[str, ...], loadings: np.ndarray) -> None:
+    """One row per column of the data, one marker per index pair."""
+    place = np.arange(len(names))
+    ax.axvline(0.0, color="0.6", linewidth=0.6)
+    shades = ("black", "0.45", "white")
+    for k, (marker, shade) in enumerate(zip("os^", shades, strict=True)):
+        if k < loadings.shape[1]:
+            ax.plot(loadings[:, k], place + 0.2 * (k - 1), marker, color="black", markersize=4,
+                    markerfacecolor=shade, markeredgewidth=0.7, label=f"Pair {k + 1}")  # fmt: skip
+    ax.set_yticks(place, names)
+    ax.set_xlim(-1.05, 1.05)
+    ax.set_ylim(len(names) - 0.5, -0.5)
