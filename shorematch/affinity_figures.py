@@ -31,9 +31,8 @@ def affinity_heat_map(estimate: AffinityEstimate) -> Figure:
     """
     affinity = estimate.affinity
     m, n = affinity.shape
-    figure = Figure(
-        figsize=(min(9.0, 1.9 + 0.5 * n), min(9.0, 1.3 + 0.34 * m)), layout="constrained"
-    )
+    size = (np.clip(1.9 + 0.5 * n, 4.4, 9.0), np.clip(1.3 + 0.34 * m, 2.4, 9.0))
+    figure = Figure(figsize=size, layout="constrained")
     ax = figure.subplots()
     image = ax.imshow(np.abs(affinity), cmap="Greys", vmin=0, aspect="auto")
     ax.set_xticks(range(n), estimate.characteristic_names, rotation=40, ha="right")
@@ -62,7 +61,7 @@ def saliency_figure(estimate: AffinityEstimate, found: Saliency) -> Figure:
     """Shares of the index pairs with 95 % intervals, and the loadings of the first few."""
     pairs = min(_PAIRS_SHOWN, len(found.shares))
     rows = max(len(estimate.skill_names), len(estimate.characteristic_names))
-    height = min(6.0, 0.9 + 0.2 * rows)
+    height = float(np.clip(0.9 + 0.2 * rows, 1.7, 6.0))
     figure = Figure(figsize=(6.3, 2.3 + height), layout="constrained")
     parts = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.1, height])
     top, bottom = parts.flat
@@ -79,6 +78,7 @@ def saliency_figure(estimate: AffinityEstimate, found: Saliency) -> Figure:
         error_kw={"linewidth": 0.8, "capsize": 2},
     )
     ax.set_xticks(count)
+    ax.set_xlim(0.3, max(len(count), 5) + 0.7)
     ax.set_ylim(bottom=0)
     ax.set_xlabel("Index pair")
     ax.set_ylabel("Share of sorting (%)")
