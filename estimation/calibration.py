@@ -74,7 +74,7 @@ def calibrate(economy: Economy, aggregates: Aggregates) -> Calibration:
     ...                        lambda_x=20.0, lambda_y=20.0)
     >>> result = calibrate(economy, Aggregates(0.05, 150.0, 0.7))
     >>> round(float(result.economy.home.constant), 2)  # 150/0.7 less the mean of x'Φy
-    214.04
+    214.03
     """
     economy = _with_matches(economy, _log_odds_of_data(economy, aggregates))
     equilibrium = solve_equilibrium(economy)
