@@ -72,7 +72,9 @@ def random_economy(seed: int, shape: Shape) -> Economy:
         )
         for k, x in enumerate(skills)
     ]
-    firms = make_firms(characteristics, masses(shape.firms, 1.0), outside_option=option(shape.firms))
+    firms = make_firms(
+        characteristics, masses(shape.firms, 1.0), outside_option=option(shape.firms)
+    )
     return make_economy(
         origins,
         firms,

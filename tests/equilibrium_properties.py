@@ -43,7 +43,9 @@ def measure(batch: Economy) -> dict[str, np.ndarray]:
         "accounting": np.asarray(jax.vmap(accounting_error)(equilibrium)),
         "solvers": np.where(both, _gap(equilibrium, fitted), np.nan),
         "permutation": np.where(
-            certified, _gap(equilibrium, solve(jax.vmap(reverse_types)(batch)), reverse=True), np.nan
+            certified,
+            _gap(equilibrium, solve(jax.vmap(reverse_types)(batch)), reverse=True),
+            np.nan,
         ),
         "unit": np.where(certified, _gap(equilibrium, solve(jax.vmap(in_euro)(batch))), np.nan),
         "splitting": np.where(dense, _gap(base, jax.vmap(merge_pairs)(split)), np.nan),
@@ -161,4 +163,6 @@ def _gap(one: Equilibrium, other: Equilibrium, reverse: bool = False) -> np.ndar
 
 
 def _omega(economy: Economy, mass: jax.Array) -> jax.Array:
-    return jnp.log(mass / mass.sum()) if economy.intensity_unit == "density" else jnp.zeros_like(mass)
+    return (
+        jnp.log(mass / mass.sum()) if economy.intensity_unit == "density" else jnp.zeros_like(mass)
+    )

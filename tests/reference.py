@@ -74,7 +74,9 @@ def reference_equilibrium(eq: Equilibrium) -> tuple[np.ndarray, np.ndarray, np.n
             jac[n + j, n + j] = (mp.exp(z[n + j]) + (1 - theta) * total) / g_bar[j]
         return jac
 
-    z = mp.matrix([_number(v) for v in (*np.concatenate(eq.log_unmatched), *eq.log_unmatched_firms)])
+    z = mp.matrix(
+        [_number(v) for v in (*np.concatenate(eq.log_unmatched), *eq.log_unmatched_firms)]
+    )
     for _ in range(400):
         r = residual(z)
         if mp.norm(r, mp.inf) < mp.mpf(10) ** -130:

@@ -72,7 +72,9 @@ def test_one_type_a_side_solves_the_choo_siow_quadratic():
         n, m = rng.uniform(0.2, 2.0, 2)
         constant, w0, r0, nu_x, nu_y = rng.normal(size=5)
         lam = rng.uniform(0.5, 3.0)
-        workers = make_origin([0.0], [n], constant=constant, outside_option=w0, nu_x=nu_x, nu_y=nu_y)
+        workers = make_origin(
+            [0.0], [n], constant=constant, outside_option=w0, nu_x=nu_x, nu_y=nu_y
+        )
         economy = make_economy(
             [workers],
             make_firms([0.0], [m], outside_option=r0),
