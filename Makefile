@@ -1,0 +1,36 @@
+# Two commands do everything: `make demo` and `make test`. Both make .venv and install there once;
+# they install again when pyproject.toml or constraints.txt changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench
+
+demo: $(VENV)/installed
+	rm -rf demo-out
+	$(BIN)/shorematch demo --out demo-out
+
+# A worker holds a file's tests together, so that each compiles its programs once.
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+check: $(VENV)/installed-check
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-test
+	@set -e; for script in $(basename $(notdir $(wildcard benchmarks/[!_]*.py))); do \
+	    echo "== $$script"; $(BIN)/python -m benchmarks.$$script; \
+	done
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/installed-%: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$*]'
+	@touch $@
