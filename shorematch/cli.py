@@ -41,6 +41,7 @@ _OrderFirm = Annotated[
     str | None, typer.Option(metavar="NAME", help="Characteristic that ranks firms; the first.")
 ]
 _Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")]
+_Money = Annotated[str, typer.Option(metavar="UNIT", help="Unit of money that figures print.")]
 
 
 @app.command()
@@ -52,12 +53,15 @@ def solve(
     order_skill: _OrderSkill = None,
     order_characteristic: _OrderFirm = None,
     figures: _Figures = True,
+    money: _Money = "money",
 ) -> int:
     """Solve an economy: who works where, at home and abroad, at what wage."""
     runtime.start()
     from shorematch.solving import SolveOptions, solve_file
 
-    options = SolveOptions(solver.value, max_iter, order_skill, order_characteristic, figures)
+    options = SolveOptions(
+        solver.value, max_iter, order_skill, order_characteristic, figures, money
+    )
     return solve_file(economy, out, options)
 
 
@@ -71,6 +75,7 @@ def counterfactual(
     order_skill: _OrderSkill = None,
     order_characteristic: _OrderFirm = None,
     figures: _Figures = True,
+    money: _Money = "money",
 ) -> int:
     """Solve an economy under named shocks and put all of them in one table.
 
@@ -81,7 +86,9 @@ def counterfactual(
     from shorematch.scenarios import counterfactual_file
     from shorematch.solving import SolveOptions
 
-    options = SolveOptions(solver.value, max_iter, order_skill, order_characteristic, figures)
+    options = SolveOptions(
+        solver.value, max_iter, order_skill, order_characteristic, figures, money
+    )
     return counterfactual_file(economy, shocks, out, options)
 
 

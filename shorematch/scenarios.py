@@ -66,7 +66,7 @@ def counterfactual_file(
             equilibria[name] = equilibrium
         write_tables(folder, "table", scenario_table(equilibria, orders), transpose=True)
         if options.figures:
-            draw_figures(folder, equilibria, orders)
+            draw_figures(folder, equilibria, orders, options.money)
     code = max(print_verdict(name, eq) for name, eq in equilibria.items())
     console().print((out / "table.md").read_text(encoding="utf-8"))
     console().print(f"Results are in {out}")

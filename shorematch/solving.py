@@ -36,13 +36,17 @@ MATCHES_WRITTEN = 1_000_000  # cells up to which matches.parquet is written
 
 @dataclass(frozen=True)
 class SolveOptions:
-    """How to solve and what to report; orders name the skill and characteristic of the deciles."""
+    """How to solve and what to report; orders name the skill and characteristic of the deciles.
+
+    ``money`` is the unit that figures print.
+    """
 
     solver: str = "newton"
     max_iter: int | None = None
     order_skill: str | None = None
     order_characteristic: str | None = None
     figures: bool = True
+    money: str = "money"
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def solve_file(economy_path: Path, out: Path, options: SolveOptions | None = Non
         equilibrium, seconds = solve_timed(loaded.economy, options)
         write_equilibrium(folder, loaded, equilibrium, seconds, orders)
         if options.figures:
-            draw_figures(folder, {loaded.name: equilibrium}, orders)
+            draw_figures(folder, {loaded.name: equilibrium}, orders, options.money)
     if Status(int(equilibrium.status)).converged:
         _print_statistics(statistics_of(equilibrium, orders))
     code = print_verdict(loaded.name, equilibrium)
@@ -159,7 +163,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
-def draw_figures(folder: Path, equilibria: Mapping[str, Equilibrium], orders: Orders) -> None:
+def draw_figures(
+    folder: Path, equilibria: Mapping[str, Equilibrium], orders: Orders, money: str
+) -> None:
     """Draw the standard figures of these equilibria into ``folder/figures``."""
     from shorematch.figures import economy_figures
 
@@ -168,6 +174,7 @@ def draw_figures(folder: Path, equilibria: Mapping[str, Equilibrium], orders: Or
         economy_figures(
             folder / "figures",
             converged,
+            money=money,
             skill=orders.skill,
             characteristic=orders.characteristic,
         )

@@ -157,8 +157,8 @@ def _masses(tilt: jax.Array) -> jax.Array:
 
 _TEMPLATE = """\
 # Denmark {year}, offshorable occupations; Kim, Lee and Pozzoli (EEA 2025). Kroner per hour.
-# The parameters are published. The types are recovered, not published: ten deciles a side, found
-# by `shorematch denmark recover` from the published counterfactuals of 2006, the same in both years.
+# The parameters are published. The types are recovered, not published: ten deciles a side, the
+# same in both years, found by `shorematch denmark recover` from the counterfactuals of 2006.
 
 [firms]
 types = "firms_{year}.csv"      # total mass: home workers times one plus the rate of offshoring
