@@ -54,7 +54,7 @@ def run_demo(out: Path) -> int:
 
 def _side_by_side(model: pd.DataFrame, equilibria: Mapping[str, Equilibrium]) -> pd.DataFrame:
     """Every published number, the model's, and the gap in per cent."""
-    rows = [
+    rows: list[tuple[object, ...]] = [
         ("2006", scenario, key, published, model.loc[scenario, key])
         for scenario, cells in COUNTERFACTUALS_2006.items()
         for key, published in cells.items()

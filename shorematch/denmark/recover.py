@@ -11,7 +11,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import OptimizeResult, least_squares
+from scipy.optimize import least_squares
 
 from matching import (
     STATISTICS,
@@ -95,29 +95,28 @@ def published_scenarios(baseline: Economy) -> dict[str, Economy]:
     }
 
 
-def recover_types() -> tuple[jax.Array, list[OptimizeResult]]:
-    """Fit the eleven shape numbers from several starts; the best shape, and every local minimum.
+def recover_types() -> tuple[jax.Array, list[float]]:
+    """Fit the eleven shape numbers from several starts; the best shape, and the cost of each minimum.
 
     The Jacobian is exact, by implicit differentiation of the equilibrium.
     """
     gaps = jax.jit(_weighted_gaps)
     jacobian = jax.jit(jax.jacfwd(_weighted_gaps))
+
+    def value(shape: np.ndarray) -> np.ndarray:
+        return np.asarray(gaps(shape))
+
+    def slope(shape: np.ndarray) -> np.ndarray:
+        return np.asarray(jacobian(shape))
+
+    tolerances = {"xtol": 1e-13, "ftol": 1e-13, "gtol": 1e-13, "max_nfev": 600}
     noise = np.random.default_rng(0).normal(size=(_STARTS - 1, len(_START)))
     minima = [
-        least_squares(
-            lambda shape: np.asarray(gaps(shape)),
-            start,
-            jac=lambda shape: np.asarray(jacobian(shape)),
-            x_scale="jac",
-            xtol=1e-13,
-            ftol=1e-13,
-            gtol=1e-13,
-            max_nfev=600,
-        )
+        least_squares(value, start, jac=slope, x_scale="jac", **tolerances)
         for start in (_START, *(_START + _SPREAD * noise))
     ]
     minima.sort(key=lambda minimum: minimum.cost)
-    return jnp.asarray(minima[0].x), minima
+    return jnp.asarray(minima[0].x), [float(minimum.cost) for minimum in minima]
 
 
 def _weighted_gaps(shape: jax.Array) -> jax.Array:
@@ -198,7 +197,7 @@ def run_recovery(out: Path) -> int:
     from shorematch.run_folder import new_run, write_csv
 
     with new_run(out) as folder:
-        shape, minima = recover_types()
+        shape, costs = recover_types()
         for year in YEARS:
             economy = danish_economy(year, shape)
             china = economy.origins[1]
@@ -215,9 +214,9 @@ def run_recovery(out: Path) -> int:
             published = AGGREGATES[year] | ESTIMATES[year]
             text = _TEMPLATE.format(year=year, half=ESTIMATES[year]["lambda"] / 2.0, **published)
             (folder / f"{year}.toml").write_text(text, encoding="utf-8", newline="\n")
-        lowest = [f"{minimum.cost:.6f}" for minimum in minima]
+        lowest = [f"{cost:.6f}" for cost in costs]
         console().print(
-            f"Types recovered, not published: best of {len(minima)} starts; "
+            f"Types recovered, not published: best of {len(costs)} starts; "
             f"{sum(cost == lowest[0] for cost in lowest)} of them end at the same minimum "
             f"{lowest[0]}, the others at {', '.join(sorted(set(lowest[1:]) - {lowest[0]}))}."
         )
