@@ -6,12 +6,9 @@ writes ``benchmarks/results/fuzz_equilibria.csv``: one row per property with its
 applied, the worst value and the number of violations.
 """
 
-import jax
-
-jax.config.update("jax_enable_x64", True)
-
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 from rich.progress import track

@@ -96,7 +96,7 @@ def published_scenarios(baseline: Economy) -> dict[str, Economy]:
 
 
 def recover_types() -> tuple[jax.Array, list[float]]:
-    """Fit the eleven shape numbers from several starts; the best shape, and the cost of each minimum.
+    """Fit the eleven shape numbers from several starts: the best shape, and all minima's costs.
 
     The Jacobian is exact, by implicit differentiation of the equilibrium.
     """
@@ -109,10 +109,11 @@ def recover_types() -> tuple[jax.Array, list[float]]:
     def slope(shape: np.ndarray) -> np.ndarray:
         return np.asarray(jacobian(shape))
 
-    tolerances = {"xtol": 1e-13, "ftol": 1e-13, "gtol": 1e-13, "max_nfev": 600}
     noise = np.random.default_rng(0).normal(size=(_STARTS - 1, len(_START)))
     minima = [
-        least_squares(value, start, jac=slope, x_scale="jac", **tolerances)
+        least_squares(
+            value, start, jac=slope, x_scale="jac", xtol=1e-13, ftol=1e-13, gtol=1e-13, max_nfev=600
+        )
         for start in (_START, *(_START + _SPREAD * noise))
     ]
     minima.sort(key=lambda minimum: minimum.cost)
