@@ -93,6 +93,22 @@ def counterfactual(
 
 
 @app.command()
+def decompose(
+    start: Annotated[Path, typer.Argument(metavar="FROM.toml", help="The economy before.")],
+    end: Annotated[Path, typer.Argument(metavar="TO.toml", help="The economy after.")],
+    out: _Out,
+    groups: Annotated[
+        Path | None, typer.Option(help="Groups of parameters, in the order in which they move.")
+    ] = None,
+) -> int:
+    """Take the change between two economies apart by groups of parameters."""
+    runtime.start()
+    from shorematch.decomposing import decompose_files
+
+    return decompose_files(start, end, out, groups)
+
+
+@app.command()
 def demo(out: _Out = Path("demo-out")) -> int:
     """Calibrate and solve Denmark 2006, and show the published table beside the model's."""
     runtime.start()

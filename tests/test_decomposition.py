@@ -1,0 +1,167 @@
+"""The change between two economies by groups of parameters, against sums written out by hand."""
+
+import itertools
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from counterfactuals import ParameterGroup, decompose, default_groups, measure_labels
+from matching import InvalidInput, parameter_names, solve_equilibrium, with_parameter
+from matching.statistics import offshoring_rate, offshoring_share_by_firm
+from shorematch.decomposing import causes_frame, decompose_files, decomposition_frame, findings_of
+from shorematch.defects import InputError
+from shorematch.denmark import economy_path
+from shorematch.solving import statistics_of
+
+
+@pytest.fixture(scope="module")
+def result(danish_1996, danish_2006):
+    return decompose(danish_1996, danish_2006)
+
+
+def marginals(result, column, order):
+    """Contributions as the groups move in an order, a walk from corner to corner."""
+    corner, steps = 0, {}
+    for g in order:
+        steps[g] = result.corners[corner | 1 << g, column] - result.corners[corner, column]
+        corner |= 1 << g
+    return [steps[g] for g in range(len(order))]
+
+
+def test_contributions_add_up_to_the_change_of_every_statistic(result):
+    change = result.end - result.start
+    assert np.isfinite(change).all()
+    for parts in (result.shapley, result.sequential):
+        np.testing.assert_allclose(parts.sum(0), change, rtol=0, atol=1e-10)
+
+
+def test_shapley_values_and_ranges_are_those_over_all_720_orders(result):
+    for label in [("var_wage_between_firms", ""), ("offshoring_share_by_firm", "firm 3")]:
+        column = result.labels.index(label)
+        walks = np.array([marginals(result, column, o) for o in itertools.permutations(range(6))])
+        assert len(walks) == math.factorial(6)
+        scale = np.abs(walks).max()
+        close = {"rtol": 0, "atol": 1e-12 * scale}
+        np.testing.assert_allclose(result.shapley[:, column], walks.mean(0), **close)
+        np.testing.assert_allclose(result.least[:, column], walks.min(0), **close)
+        np.testing.assert_allclose(result.most[:, column], walks.max(0), **close)
+        np.testing.assert_allclose(result.sequential[:, column], walks[0], **close)
+
+
+def test_first_and_last_corner_are_the_two_economies(result, danish_1996, danish_2006):
+    for economy, corner in ((danish_1996, result.start), (danish_2006, result.end)):
+        values = dict(zip(result.labels, corner, strict=True))
+        equilibrium = solve_equilibrium(economy)
+        for name, value in statistics_of(equilibrium).items():
+            np.testing.assert_allclose(values[name, ""], value, rtol=1e-9)
+        by_firm = [values["offshoring_share_by_firm", f"firm {j}"] for j in range(10)]
+        np.testing.assert_allclose(by_firm, offshoring_share_by_firm(equilibrium), rtol=1e-9)
+        by_worker = [values["offshoring_by_worker", f"china {k}"] for k in range(10)]
+        np.testing.assert_allclose(sum(by_worker), offshoring_rate(equilibrium), rtol=1e-9)
+
+
+def test_a_group_that_does_not_change_contributes_nothing(danish_1996):
+    moved = with_parameter(danish_1996, "tastes.lambda_x", 50.0)
+    result = decompose(danish_1996, moved)
+    for g, group in enumerate(result.groups):
+        moves = np.any(result.shapley[g] != 0)
+        assert moves == ("tastes.lambda_x" in group.parameters)
+
+
+def test_default_groups_hold_every_parameter_once(danish_2006):
+    for economy in (danish_2006, replace(danish_2006, origins=danish_2006.origins[:1])):
+        named = [name for group in default_groups(economy) for name in group.parameters]
+        assert sorted(named) == sorted(parameter_names(economy))
+
+
+def test_labels_name_each_measure_once(danish_2006):
+    labels = measure_labels(danish_2006)
+    assert len(set(labels)) == len(labels)
+
+
+def test_all_that_is_wrong_with_the_groups_is_said_together(danish_1996, danish_2006):
+    groups = [
+        ParameterGroup("one", ("technology.afinity", "tastes.lambda_x")),
+        ParameterGroup("one", ("tastes.lambda_x",)),
+    ]
+    with pytest.raises(InvalidInput) as error:
+        decompose(danish_1996, danish_2006, groups)
+    text = str(error.value)
+    assert "did you mean 'technology.affinity'?" in text
+    assert "tastes.lambda_x is in group 'one' already" in text
+    assert "bears the name of another" in text
+    assert "origin.denmark.nu_x: differs between the two economies and is in no group" in text
+
+
+def test_economies_of_different_types_are_refused(danish_1996, danish_2006):
+    home = danish_2006.home
+    fewer = replace(home, skills=home.skills[:9], mass=home.mass[:9], name="norway")
+    for first, said in (
+        (fewer, "names of the origins"),
+        (replace(fewer, name="denmark"), r"\(9, 1\)"),
+    ):
+        other = replace(danish_2006, origins=(first, danish_2006.origins[1]))
+        with pytest.raises(InvalidInput, match=said):
+            decompose(danish_1996, other)
+
+
+def test_findings_follow_the_numbers(result):
+    causes = causes_frame(result).set_index(["statistic", "cause"])
+    effects = {
+        name: causes.loc[f"Between-firm variance of {name}", "shapley"]
+        for name in ("wages", "skills")
+    }
+    for finding, (name, effect) in zip(findings_of(result)[1:], effects.items(), strict=True):
+        confirmed = effect["structural change"] > 0 > effect["globalisation"]
+        assert name in finding
+        assert ("not confirmed" in finding) != confirmed
+        total = result.end - result.start
+        column = result.labels.index((f"var_{name.removesuffix('s')}_between_firms", ""))
+        np.testing.assert_allclose(effect.sum(), total[column], rtol=1e-10)
+
+    flipped = replace(result, corners=result.corners[::-1], shapley=-result.shapley)
+    assert all("not confirmed" in finding for finding in findings_of(flipped)[1:])
+    unsolved = replace(result, corners=result.corners.copy())
+    unsolved.corners[5] = np.nan
+    assert all("not known" in finding for finding in findings_of(unsolved)[1:])
+
+
+def test_the_command_writes_tables_figures_and_groups_that_it_takes_back(tmp_path, result):
+    years = economy_path(1996), economy_path(2006)
+    assert decompose_files(*years, tmp_path / "a") == 0
+    assert {p.name for p in (tmp_path / "a").iterdir()} == {
+        "decomposition.csv", "table.csv", "table.tex", "table.md", "causes.csv", "causes.tex",
+        "causes.md", "groups.toml", "findings.md", "summary.json", "figures",
+    }  # fmt: skip
+    frame = pd.read_csv(tmp_path / "a/decomposition.csv", keep_default_na=False)
+    expected = decomposition_frame(result)
+    np.testing.assert_array_equal(frame["shapley"].to_numpy(float), expected["shapley"])
+    assert frame["statistic"].nunique() * 6 <= len(frame) == len(result.labels) * 6
+
+    assert decompose_files(*years, tmp_path / "b", tmp_path / "a/groups.toml") == 0
+    a, b = ((tmp_path / run / "decomposition.csv").read_bytes() for run in "ab")
+    assert a == b
+    assert json.loads((tmp_path / "a/summary.json").read_text())["status"] == {"certified": 64}
+
+
+def test_a_defect_of_the_groups_file_leaves_nothing_behind(tmp_path):
+    path = tmp_path / "groups.toml"
+    path.write_text('[[group]]\nname = "all"\nparameter = ["technology.affinity"]\n')
+    with pytest.raises(InputError, match="did you mean 'parameters'"):
+        decompose_files(economy_path(1996), economy_path(2006), tmp_path / "out", path)
+    path.write_text('[[group]]\nname = "all"\nparameters = ["technology.affinity"]\n')
+    with pytest.raises(InvalidInput, match="is in no group"):
+        decompose_files(economy_path(1996), economy_path(2006), tmp_path / "out", path)
+    assert [p.name for p in tmp_path.iterdir()] == ["groups.toml"]
+
+
+def test_an_economy_that_cannot_be_solved_leaves_its_numbers_out(danish_1996):
+    end = with_parameter(danish_1996, "technology.affinity", 1e300)
+    result = decompose(danish_1996, end)
+    assert np.isnan(result.end).all()
+    assert np.isnan(result.shapley[0]).all()
+    assert np.isfinite(result.start).all()
