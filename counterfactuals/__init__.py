@@ -7,19 +7,43 @@ from counterfactuals.decomposition import (
     default_groups,
     effect_of_cause,
 )
+from counterfactuals.designs import (
+    Axis,
+    Design,
+    Spread,
+    check_design,
+    drawn,
+    economies_of,
+    grid,
+    listed,
+    shocks_of_point,
+    single,
+    taken_from,
+)
 from counterfactuals.measures import measure_labels, measures, solve_measures
 from counterfactuals.shocks import Change, Shock, apply_shock
 
 __all__ = [
+    "Axis",
     "Change",
     "Decomposition",
+    "Design",
     "ParameterGroup",
     "Shock",
+    "Spread",
     "apply_shock",
+    "check_design",
     "decompose",
     "default_groups",
+    "drawn",
+    "economies_of",
     "effect_of_cause",
+    "grid",
+    "listed",
     "measure_labels",
     "measures",
+    "shocks_of_point",
+    "single",
     "solve_measures",
+    "taken_from",
 ]

@@ -91,8 +91,10 @@ def _value(economy: Economy, change: Change) -> jax.Array:
     return _COMBINE[change.kind](old, jnp.asarray(value))
 
 
-def _numbers(value: Any) -> np.ndarray | None:
+def _numbers(value: Any) -> np.ndarray | jax.Array | None:
     """``value`` as float64, ``None`` where it is text, a flag, or rows of unequal length."""
+    if isinstance(value, jax.core.Tracer):
+        return value
     try:
         array = np.asarray(value)
     except ValueError:

@@ -1,22 +1,24 @@
 """``shorematch counterfactual``: an economy under named shocks, side by side."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated
 
 import pandas as pd
 from pydantic import Field
 
-from counterfactuals import Change, Shock, apply_shock
-from counterfactuals.shocks import Kind
-from matching import Economy, Equilibrium, InvalidInput, Status, parameter_names
+from counterfactuals import apply_shock
+from counterfactuals.designs import shocks_of_point
+from matching import Equilibrium, Status
 from shorematch.console import console, progress
 from shorematch.defects import Defect, InputError
 from shorematch.economy_file import LoadedEconomy, read_economy
 from shorematch.inputs import FileModel, read_toml, sha256_of
 from shorematch.run_folder import new_run, safe_names
+from shorematch.shock_files import ShockEntry, read_scenario_entries
 from shorematch.solving import (
     Orders,
     SolveOptions,
@@ -30,15 +32,10 @@ from shorematch.solving import (
 from shorematch.tables import write_tables
 
 BASELINE = "baseline"
-_KINDS: tuple[str, ...] = get_args(Kind)
-
-
-class _ShockEntry(FileModel, extra="allow"):
-    name: Annotated[str, Field(min_length=1)]
 
 
 class _ShocksFile(FileModel):
-    shock: Annotated[list[_ShockEntry], Field(min_length=1)]
+    shock: Annotated[list[ShockEntry], Field(min_length=1)]
 
 
 def counterfactual_file(
@@ -82,29 +79,17 @@ def read_scenarios(path: Path, loaded: LoadedEconomy) -> dict[str, LoadedEconomy
     file = read_toml(path, _ShocksFile, defects)
     if file is None:
         raise InputError(defects)
-    files = loaded.files | {path.name: sha256_of(path)}
-    names = [BASELINE, *(entry.name for entry in file.shock)]
-    scenarios = {}
-    for number, entry in enumerate(file.shock, start=1):
-        key = f"shock #{number}"
-        if names.count(entry.name) > 1:
-            problem = f"another scenario bears the name {entry.name!r}"
-            defects.append(Defect(path.name, problem, "Give it a name of its own", key=key))
-        shock = Shock(entry.name, tuple(_changes(entry.model_extra or {}, loaded.economy)))
-        if not shock.changes:
-            remedy = "Name a parameter, as in origin.china.constant = { add = 1.0 }"
-            defects.append(Defect(path.name, "changes nothing", remedy, key=key))
-        try:
-            economy = apply_shock(loaded.economy, shock)
-        except InvalidInput as error:
-            remedy = "Correct this change"
-            defects += [Defect(path.name, text, remedy, key=key) for text in error.defects]
-        else:
-            title = f"{loaded.name}, {entry.name}"
-            scenarios[entry.name] = replace(loaded, economy=economy, name=title, files=files)
-    if defects:
-        raise InputError(defects)
-    return scenarios
+    read = read_scenario_entries(path, loaded, file.shock, taken=[BASELINE])
+    files = loaded.files | read.files | {path.name: sha256_of(path)}
+    return {
+        design.name: replace(
+            loaded,
+            economy=reduce(apply_shock, shocks_of_point(design, 0), loaded.economy),
+            name=f"{loaded.name}, {design.name}",
+            files=files,
+        )
+        for design in read.designs
+    }
 
 
 def statistics_row(
@@ -131,19 +116,3 @@ def scenario_table(equilibria: Mapping[str, Equilibrium], orders: Orders) -> pd.
             row = dict.fromkeys(row, math.nan)
         rows.append({"scenario": name, **row})
     return pd.DataFrame(rows)
-
-
-def _changes(tree: Mapping[str, Any], economy: Economy, prefix: str = "") -> Iterator[Change]:
-    """The changes in nested tables, whose keys joined by dots name parameters."""
-    for key, node in tree.items():
-        name = f"{prefix}{key}"
-        if not isinstance(node, dict):
-            yield Change(name, "set", node)
-        elif name in parameter_names(economy) or _is_change(node):
-            yield from (Change(name, kind, value) for kind, value in node.items())
-        else:
-            yield from _changes(node, economy, f"{name}.")
-
-
-def _is_change(node: Mapping[str, Any]) -> bool:
-    return set(node) <= set(_KINDS) and not any(isinstance(v, dict) for v in node.values())
