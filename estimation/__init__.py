@@ -1,8 +1,10 @@
-"""Estimation: affinity from who works where, calibration from aggregates."""
+"""Estimation: affinity from who works where, likelihood with wages, calibration."""
 
 from estimation.affinity import AffinityEstimate, estimate_affinity
+from estimation.basis import Basis, Term, make_basis
 from estimation.calibration import Aggregates, Calibration, calibrate
 from estimation.certificate import Certificate
+from estimation.likelihood import WageEstimate, estimate_with_wages, profile_interval
 from estimation.saliency import Saliency, saliency
 from estimation.standardise import STANDARDISATIONS, Standardised, standardise
 
@@ -10,12 +12,18 @@ __all__ = [
     "STANDARDISATIONS",
     "AffinityEstimate",
     "Aggregates",
+    "Basis",
     "Calibration",
     "Certificate",
     "Saliency",
     "Standardised",
+    "Term",
+    "WageEstimate",
     "calibrate",
     "estimate_affinity",
+    "estimate_with_wages",
+    "make_basis",
+    "profile_interval",
     "saliency",
     "standardise",
 ]

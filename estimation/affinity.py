@@ -16,14 +16,13 @@ import numpy as np
 import scipy.optimize
 
 from estimation.certificate import MARGIN_TOLERANCE, Certificate
+from estimation.variation import collinear
 from matching import FixedMargins, InvalidInput, solve_fixed_margins
 
 # The objective resolves a gradient of about this size; the last Newton step does the rest.
 _SEARCH: Any = {"gtol": 1e-6, "maxiter": 100}
 # Beyond this many rows the N × N matching no longer fits an ordinary machine.
-_MAX_ROWS = 20_000
-# A column combination that varies less than this, in standard deviations, is no variation.
-_COLLINEAR = 1e-7
+MAX_ROWS = 20_000
 
 
 @dataclass(frozen=True)
@@ -219,10 +218,10 @@ def _shape_defects(
             f"skills, characteristics and weights have {len(x)}, {len(y)} and {len(omega)} rows; "
             "give one row per match in each"
         )
-    if len(x) > _MAX_ROWS:
+    if len(x) > MAX_ROWS:
         defects.append(
             f"{len(x)} matches: the matching needs {8e-9 * len(x) ** 2:.0f} GB per array; draw a "
-            f"sample of at most {_MAX_ROWS}"
+            f"sample of at most {MAX_ROWS}"
         )
     for label, values, names in (("skill", x, names_x), ("characteristic", y, names_y)):
         if values.shape[1] != len(names):
@@ -247,18 +246,11 @@ def _variation_defects(
     ]
     if defects:
         return defects
-    _, spread, directions = np.linalg.svd(np.sqrt(omega)[:, None] * values, full_matrices=False)
-    flat = (
-        directions[len(spread) :].tolist() + directions[: len(spread)][spread < _COLLINEAR].tolist()
-    )
-    for direction in flat:
-        part = np.abs(direction) > 1e-3 * np.max(np.abs(direction))
-        involved = ", ".join(name for name, inside in zip(names, part, strict=True) if inside)
-        defects.append(
-            f"columns {involved}: are collinear, so their affinities are not told apart; "
-            "leave one of them out"
-        )
-    return defects
+    return [
+        f"columns {involved}: are collinear, so their affinities are not told apart; "
+        "leave one of them out"
+        for involved in collinear(np.sqrt(omega)[:, None] * values, names)
+    ]
 
 
 def _numbered(letter: str, count: int) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-# Moments are in standard deviations of the data; the inner margins hold to 1e-13.
+# The inner margins hold to 1e-13.
 GRADIENT_TOLERANCE = 1e-9
 MARGIN_TOLERANCE = 1e-10
 # Below this curvature, relative to the largest, rounding decides where the optimum lies.
@@ -13,10 +13,11 @@ CURVATURE_TOLERANCE = 1e-8
 class Certificate:
     """First- and second-order conditions at an estimate, and whether the market clears there."""
 
-    gradient: float  # largest |model − data| moment, in standard deviations
+    gradient: float  # largest |model − data| moment, or mean score, in standard deviations
     curvature: float  # smallest eigenvalue of the Hessian over its largest
     margin_residual: float  # largest relative error of any margin
     iterations: int
+    remarks: tuple[str, ...] = ()  # further reasons to doubt, a sentence each
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -29,8 +30,13 @@ class Certificate:
             )
         if not self.gradient <= GRADIENT_TOLERANCE:
             found.append(
-                f"model and data moments differ by {self.gradient:.3g} standard deviations; where "
-                "the sample is sorted as strongly as it can be, no finite estimate exists"
+                f"the first-order conditions are missed by {self.gradient:.3g}; where the sample "
+                "is sorted as strongly as it can be, no finite estimate exists"
+            )
+        if not self.curvature >= -CURVATURE_TOLERANCE:
+            found.append(
+                f"the objective bends the wrong way (relative curvature {self.curvature:.3g}): "
+                "this is no optimum; try more starts"
             )
         return tuple(found)
 
@@ -38,8 +44,9 @@ class Certificate:
     def doubts(self) -> tuple[str, ...]:
         """What makes the optimum one that the data hardly choose."""
         if self.curvature > CURVATURE_TOLERANCE:
-            return ()
+            return self.remarks
         return (
+            *self.remarks,
             f"the objective is flat in some direction (relative curvature {self.curvature:.3g}); "
             "look for columns that hardly vary or nearly repeat each other",
         )

@@ -1,0 +1,385 @@
+"""Maximum likelihood with wages: amenities, productivity and both taste scales.
+
+A worker's amenity ``α(x, y)`` and productivity ``γ(x, y)`` are linear in given terms. With ``z``
+the terms that join both sides and ``A`` their coefficients in ``(α + γ)/λ``, matches are
+``log π = A'z − a − b``, and log wages ``w = (λ_x(γ − b) + λ_y(a − α))/λ + const`` with a normal
+error (Dupuy and Galichon 2022). The objective is ``Σ log(N π_ii) − (N/2) log s²``.
+
+At given ``A``, and with the multipliers ``a, b`` of the interactions alone, wages are linear:
+
+    w = γ_x − α_y − Σ_{k in α and γ} α_k z_k + λ_x(Σ_{k in γ} A_k z_k − b)
+        + λ_y(a − Σ_{k in α only} A_k z_k) + const
+
+so least squares leaves a search over ``A``, by Newton with the exact gradient and Hessian.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.optimize
+import scipy.stats
+
+from estimation.affinity import MAX_ROWS
+from estimation.basis import Basis
+from estimation.certificate import Certificate
+from estimation.variation import collinear
+from estimation.wage_equation import (
+    SCALE_FIRM,
+    SCALE_WORKER,
+    Point,
+    WageSample,
+    centred,
+    evaluate,
+    inverse,
+    make_sample,
+)
+from matching import InvalidInput
+
+SCALES = {"scale.worker": SCALE_WORKER, "scale.firm": SCALE_FIRM}
+# Relative to its size, the variation below which a term is constant.
+_CONSTANT = 1e-9
+# Optima whose objectives differ by more than this are different optima.
+_SAME_OPTIMUM = 1e-3
+
+
+@dataclass(frozen=True)
+class WageEstimate:
+    """Estimates by name, with two covariances.
+
+    ``information`` takes workers' and jobs' columns as given and trusts the normal error;
+    ``sandwich`` takes the columns as a sample too and the rows of a cluster as dependent.
+    """
+
+    interaction: np.ndarray  # A, interactions over the scale λ, (K,)
+    names: tuple[str, ...]
+    values: np.ndarray  # (P,); log points of the wage per unit of each term
+    covariances: Mapping[str, np.ndarray]  # kind → (P, P)
+    objective: float  # Σ log(N π_ii) − (N/2) log s²
+    r_squared: float  # of log wages
+    observations: int
+    moments: Mapping[str, tuple[float, float]]  # name → (data, model)
+    optima: tuple[float, ...]  # the objective that each start led to
+    certificate: Certificate
+
+    def __getitem__(self, name: str) -> float:
+        return float(self.values[self.names.index(name)])
+
+    def std_errors(self, kind: str = "sandwich") -> np.ndarray:
+        """Standard errors, ``(P,)``; ``kind`` is ``"sandwich"`` or ``"information"``."""
+        return np.sqrt(np.diag(self.covariances[kind]))
+
+
+def estimate_with_wages(
+    log_wages: Any,
+    workers: Mapping[str, Any],
+    jobs: Mapping[str, Any],
+    basis: Basis,
+    *,
+    clusters: Any = None,
+    starts: int = 1,
+    seed: int = 0,
+) -> WageEstimate:
+    """Estimate amenities, productivity and the scales from matched pairs and their log wages.
+
+    Entry ``i`` of every column is worker ``i`` in job ``i``; ``clusters (N,)`` labels rows that
+    are dependent, such as those of a firm. The first start is zero, further ones are random. Time
+    and memory grow with ``N²``.
+
+    Raises :class:`~matching.errors.InvalidInput` for columns that are not finite or terms that are
+    collinear, naming them.
+
+    >>> import numpy as np
+    >>> from estimation import make_basis
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=200)
+    >>> y = 0.5 * x + rng.normal(size=200)
+    >>> basis = make_basis(["y"], ["x", "x*y"], workers=["x"], jobs=["y"])
+    >>> estimate = estimate_with_wages(x - y + 0.1 * x**2, {"x": x}, {"y": y}, basis)
+    >>> estimate.certificate.verdict
+    'CERTIFIED'
+    """
+    sample = _checked(log_wages, workers, jobs, basis)
+    found = [_search(sample, start) for start in _starts(sample, starts, seed)]
+    optima = tuple(point.objective for point, _ in found)
+    point, iterations = found[int(np.argmax(optima))]
+    names, values, jacobian = _reported(point, basis)
+    wages = sample.wages
+    return WageEstimate(
+        interaction=point.interaction,
+        names=names,
+        values=values,
+        covariances={
+            kind: jacobian @ covariance @ jacobian.T
+            for kind, covariance in _covariances(point, clusters).items()
+        },
+        objective=point.objective,
+        r_squared=float(1.0 - point.variance / np.var(wages)),
+        observations=len(wages),
+        moments=_moments(point, basis),
+        optima=optima,
+        certificate=_certificate(point, iterations, optima),
+    )
+
+
+def profile_interval(
+    estimate: WageEstimate,
+    log_wages: Any,
+    workers: Mapping[str, Any],
+    jobs: Mapping[str, Any],
+    basis: Basis,
+    scale: str,
+    level: float = 0.95,
+) -> tuple[float, float]:
+    """The values of a scale that a likelihood-ratio test does not reject.
+
+    ``scale`` is ``"scale.worker"`` or ``"scale.firm"``. An end where the likelihood stays too flat
+    to be found is NaN (Venzon and Moolgavkar 1988).
+    """
+    sample = _checked(log_wages, workers, jobs, basis)
+    near = evaluate(sample, estimate.interaction)
+    drop = 0.5 * scipy.stats.chi2.ppf(level, 1)
+    low, high = (_profile_end(near, SCALES[scale], drop, side) for side in (-1.0, 1.0))
+    return low, high
+
+
+# ---------------------------------------------------------------- the search
+
+
+def _starts(sample: WageSample, starts: int, seed: int) -> list[np.ndarray | None]:
+    """Zero, written None, and random interactions, in units of each term's size."""
+    rng = np.random.default_rng([seed, *b"starts"])
+    return [None, *(0.3 * rng.normal(size=len(sample.unit)) for _ in range(starts - 1))]
+
+
+def _search(sample: WageSample, start: np.ndarray | None) -> tuple[Point, int]:
+    """The optimum near a start and the number of iterations."""
+    n = len(sample.wages)
+    latest: list[Point] = []
+
+    def at(scaled: np.ndarray) -> Point:
+        interaction = scaled / sample.unit  # so that units do not matter to the tolerances
+        if not latest or not np.array_equal(latest[0].interaction, interaction):
+            latest[:] = [evaluate(sample, interaction, latest[0] if latest else None)]
+        return latest[0]
+
+    def maximise(value: Any, slope: Any, bend: Any, begin: np.ndarray, gtol: float) -> Any:
+        return scipy.optimize.minimize(  # type: ignore[call-overload]  # the stubs want literals
+            lambda a: -value(at(a)) / n,
+            begin,
+            jac=lambda a: -slope(at(a)) / n / sample.unit,
+            hess=lambda a: -bend(at(a)) / n / np.outer(sample.unit, sample.unit),
+            method="trust-exact",
+            options={"gtol": gtol, "maxiter": 100},
+        )
+
+    iterations = 0
+    if start is None:
+        # At zero the multipliers are flat and the scales multiply nothing; the matches alone,
+        # whose likelihood is concave, lead to where wages begin to speak.
+        first = maximise(
+            lambda p: p.objective_of_matches,
+            lambda p: p.scores_of_matches.sum(0),
+            lambda p: -p.information_of_matches,
+            np.zeros(sample.u.shape[1]),
+            gtol=1e-3,
+        )
+        start, iterations = first.x, int(first.nit)
+    search = maximise(
+        lambda p: p.objective,
+        lambda p: p.concentrated()[0],
+        lambda p: p.concentrated()[1],
+        start,
+        gtol=1e-5,  # the last step does the rest
+    )
+    gradient, hessian = at(search.x).concentrated()
+    last_step = inverse(hessian) @ gradient * sample.unit
+    return at(search.x - last_step), iterations + int(search.nit) + 1
+
+
+def _profile_end(near: Point, place: int, drop: float, side: float) -> float:
+    """Where, going up or down a scale, the profile likelihood has dropped by ``drop``."""
+    sample, top, k = near.sample, near.objective, len(near.interaction)
+    best = near.beta[place]
+    at_best = evaluate(sample, near.interaction, near, {place: best})
+    _, hessian = at_best.concentrated()
+    direction = np.linalg.solve(-hessian, np.eye(k + 1)[k])
+    unit = np.sqrt(np.diag(np.linalg.inv(-hessian)))
+    step = side * np.sqrt(2.0 * drop) * direction / np.sqrt(direction[k])
+    latest = [at_best]
+
+    def conditions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Nuisance scores and the missing drop, and their derivatives, in standard errors."""
+        a, scale = (near.interaction + unit[:k] * x[:k]), best + unit[k] * x[k]
+        latest[:] = [evaluate(sample, a, latest[0], {place: scale})]
+        gradient, hessian = latest[0].concentrated()
+        gradient, hessian = gradient * unit, hessian * np.outer(unit, unit)
+        value = np.r_[gradient[:k], latest[0].objective - top + drop]
+        return value, np.vstack([hessian[:k], gradient])
+
+    found = scipy.optimize.root(  # type: ignore[call-overload]  # the stubs know no jac=True
+        conditions, step / unit, jac=True, options={"xtol": 1e-5, "maxfev": 30}
+    )
+    inside = np.max(np.abs(found.fun)) < 1e-4 and side * found.x[k] > 0
+    return float(best + unit[k] * found.x[k]) if inside else float("nan")
+
+
+# ---------------------------------------------------------------- the result
+
+
+def _covariances(point: Point, clusters: Any) -> dict[str, np.ndarray]:
+    """Of ``A, β, s²``: the inverse information, and the sandwich with the columns as a sample.
+
+    Multipliers are functions of the columns' distributions, so a sampled pair moves them too.
+    In the scores of matches that is counted already (their envelope); what it does to the wage
+    equation is the response of the multipliers, weighted by the scales.
+    """
+    bread = inverse(point.information)
+    slopes = point.slopes / point.variance
+    r_x, r_y = -point.beta[SCALE_FIRM] * slopes, point.beta[SCALE_WORKER] * slopes
+    p, q = point.matching.response(centred(r_x), centred(r_y))
+    moved = centred(r_x - p + r_y - q)
+    moved -= np.outer(centred(point.matching.a), r_x.mean(0))  # both keep mean zero
+    moved -= np.outer(point.matching.b, r_y.mean(0))
+    scores = point.scores.copy()
+    scores[:, :-1] += moved
+    if clusters is not None:
+        labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        scores = np.stack([np.bincount(labels, column) for column in scores.T], axis=1)
+    return {"sandwich": bread @ (scores.T @ scores) @ bread, "information": bread}
+
+
+def _reported(point: Point, basis: Basis) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+    """Names and values of the parameters, and their derivatives in ``A, β, s²``."""
+    k = len(point.interaction)
+    raw = np.r_[point.interaction, point.beta, point.variance]
+    scale = point.beta[SCALE_WORKER] + point.beta[SCALE_FIRM]
+    identity = np.eye(len(raw))
+    linear = iter(range(k, len(raw)))  # the order of the design
+    rows: dict[str, np.ndarray] = {}
+    for term in basis.productivity:
+        if not term.is_interaction:
+            rows[f"productivity.{term.name}"] = identity[next(linear)]
+    for term in basis.amenities:
+        if not term.is_interaction:
+            rows[f"amenity.{term.name}"] = identity[next(linear)]
+    for term in basis.interactions:
+        if term in basis.amenities and term in basis.productivity:
+            rows[f"amenity.{term.name}"] = identity[next(linear)]
+    scales = (identity[k + len(point.beta) + SCALE_WORKER]
+              + identity[k + len(point.beta) + SCALE_FIRM])  # fmt: skip
+    values = {name: float(row @ raw) for name, row in rows.items()}
+    for place, term in enumerate(basis.interactions):
+        # λA_k is the sum of the term's amenity and productivity
+        total, row = scale * raw[place], scale * identity[place] + raw[place] * scales
+        amenity, productivity = f"amenity.{term.name}", f"productivity.{term.name}"
+        if term not in basis.productivity:
+            values[amenity], rows[amenity] = total, row
+        else:
+            values[productivity] = total - values.get(amenity, 0.0)
+            rows[productivity] = row - rows.get(amenity, 0.0)
+    order = [f"amenity.{t.name}" for t in basis.amenities]
+    order += [f"productivity.{t.name}" for t in basis.productivity]
+    names = ("scale.worker", "scale.firm", "constant", "error_variance")
+    for name, place in zip(names, range(len(raw) - 4, len(raw)), strict=True):
+        values[name], rows[name] = raw[place], identity[place]
+    order += names
+    return tuple(order), np.array([values[n] for n in order]), np.stack([rows[n] for n in order])
+
+
+def _moments(point: Point, basis: Basis) -> dict[str, tuple[float, float]]:
+    """The mean of each interaction among the observed pairs and in the model."""
+    sample = point.sample
+    model = np.mean(sample.u * (point.matching.share @ sample.v), axis=0)
+    data = sample.z.mean(0)
+    return {
+        f"mean.{term.name}": (float(d), float(m))
+        for term, d, m in zip(basis.interactions, data, model, strict=True)
+    }
+
+
+def _certificate(point: Point, iterations: int, optima: tuple[float, ...]) -> Certificate:
+    score, information = point.scores.sum(0), point.information
+    unit = np.sqrt(np.abs(np.diag(information)))
+    eigenvalues = np.linalg.eigvalsh(information / np.outer(unit, unit))
+    remarks = [
+        f"{name} is estimated at {point.beta[place]:.3g}; taste scales are positive, so the terms "
+        "or the wages do not fit the model"
+        for name, place in SCALES.items()
+        if not point.beta[place] > 0
+    ]
+    agree = sum(max(optima) - value <= _SAME_OPTIMUM for value in optima)
+    if agree < len(optima):
+        remarks.append(f"only {agree} of {len(optima)} starts lead to the best optimum")
+    return Certificate(
+        gradient=float(np.sqrt(np.abs(score @ inverse(information) @ score) / len(point.design))),
+        curvature=float(eigenvalues[0] / eigenvalues[-1]),
+        margin_residual=point.matching.margin_residual,
+        iterations=iterations,
+        remarks=tuple(remarks),
+    )
+
+
+# ---------------------------------------------------------------- the data
+
+
+def _checked(
+    log_wages: Any, workers: Mapping[str, Any], jobs: Mapping[str, Any], basis: Basis
+) -> WageSample:
+    wages = np.asarray(log_wages, dtype=np.float64)
+    columns = {"log_wages": wages} | {
+        name: np.asarray(values, dtype=np.float64) for name, values in {**workers, **jobs}.items()
+    }
+    defects = [
+        f"{name}: has {len(values)} rows where the wages have {len(wages)}"
+        if len(values) != len(wages)
+        else f"{name}: is not finite in every row; drop or mend those rows"
+        for name, values in columns.items()
+        if len(values) != len(wages) or not np.all(np.isfinite(values))
+    ]
+    defects += [
+        f"{name}: is a column of workers and of jobs; rename one"
+        for name in workers
+        if name in jobs
+    ]
+    if len(wages) > MAX_ROWS:
+        defects.append(
+            f"{len(wages)} matches: the matching needs {8e-9 * len(wages) ** 2:.0f} GB per array; "
+            f"draw a sample of at most {MAX_ROWS}"
+        )
+    if defects:
+        raise InvalidInput(defects)
+    sample = make_sample(wages, dict(workers), dict(jobs), basis)
+    defects = _variation_defects(sample, basis)
+    if defects:
+        raise InvalidInput(defects)
+    return sample
+
+
+def _variation_defects(sample: WageSample, basis: Basis) -> list[str]:
+    """Terms of the wage equation, and interactions, that the data do not tell apart."""
+    names = [t.name for t in (*basis.productivity, *basis.amenities) if not t.is_interaction]
+    terms = np.hstack([sample.of_workers, sample.of_jobs])
+    # what an interaction has beyond functions of one side bears on matches
+    u, v = centred(sample.u), centred(sample.v)
+    values, vectors = np.linalg.eigh((u.T @ u) * (v.T @ v) / len(u))
+    root = vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
+    defects = []
+    for columns, labels, raw in (
+        (centred(terms), names, terms),
+        (root, [t.name for t in basis.interactions], sample.z),
+    ):
+        length, size = (np.sqrt(np.sum(c**2, axis=0)) for c in (columns, raw))
+        constant = length <= _CONSTANT * size
+        defects += [
+            f"term {name}: does not vary, so nothing tells its coefficient; leave it out"
+            for name, flat in zip(labels, constant, strict=True) if flat
+        ]  # fmt: skip
+        if not constant.any() and labels:
+            defects += [
+                f"terms {group}: are collinear, so their coefficients are not told apart; leave "
+                "one of them out"
+                for group in collinear(columns / length, labels)
+            ]
+    return defects
