@@ -40,6 +40,8 @@ from matching import InvalidInput
 SCALES = {"scale.worker": SCALE_WORKER, "scale.firm": SCALE_FIRM}
 # Relative to its size, the variation below which a term is constant.
 _CONSTANT = 1e-9
+# Groups of the fit of wages: at most so many, of at least so many rows.
+_GROUPS, _GROUP_ROWS = 20, 10
 # Optima whose objectives differ by more than this are different optima.
 _SAME_OPTIMUM = 1e-3
 
@@ -60,6 +62,9 @@ class WageEstimate:
     r_squared: float  # of log wages
     observations: int
     moments: Mapping[str, tuple[float, float]]  # name → (data, model)
+    wage_fit: (
+        np.ndarray
+    )  # rows of equal count by predicted wage: predicted, observed, count, (G, 3)
     optima: tuple[float, ...]  # the objective that each start led to
     certificate: Certificate
 
@@ -92,11 +97,11 @@ def estimate_with_wages(
 
     >>> import numpy as np
     >>> from estimation import make_basis
-    >>> rng = np.random.default_rng(0)
-    >>> x = rng.normal(size=200)
-    >>> y = 0.5 * x + rng.normal(size=200)
+    >>> x, y, noise = np.random.default_rng(0).normal(size=(3, 200))
+    >>> y = y + 0.5 * x
     >>> basis = make_basis(["y"], ["x", "x*y"], workers=["x"], jobs=["y"])
-    >>> estimate = estimate_with_wages(x - y + 0.1 * x**2, {"x": x}, {"y": y}, basis)
+    >>> wages = x - y + x * y + 0.2 * x**2 - 0.2 * y**2 + noise
+    >>> estimate = estimate_with_wages(wages, {"x": x}, {"y": y}, basis)
     >>> estimate.certificate.verdict
     'CERTIFIED'
     """
@@ -118,6 +123,7 @@ def estimate_with_wages(
         r_squared=float(1.0 - point.variance / np.var(wages)),
         observations=len(wages),
         moments=_moments(point, basis),
+        wage_fit=_wage_fit(point),
         optima=optima,
         certificate=_certificate(point, iterations, optima),
     )
@@ -297,6 +303,15 @@ def _moments(point: Point, basis: Basis) -> dict[str, tuple[float, float]]:
         f"mean.{term.name}": (float(d), float(m))
         for term, d, m in zip(basis.interactions, data, model, strict=True)
     }
+
+
+def _wage_fit(point: Point) -> np.ndarray:
+    predicted = point.design @ point.beta
+    count = min(_GROUPS, max(1, len(predicted) // _GROUP_ROWS))
+    groups = np.array_split(np.argsort(predicted, kind="stable"), count)
+    return np.array(
+        [[predicted[g].mean(), point.sample.wages[g].mean(), len(g)] for g in groups]
+    )  # fmt: skip
 
 
 def _certificate(point: Point, iterations: int, optima: tuple[float, ...]) -> Certificate:

@@ -7,23 +7,26 @@ import numpy as np
 import pandas as pd
 
 from estimation import AffinityEstimate, Saliency
+from shorematch.estimate_files import write_estimates
 from shorematch.run_folder import write_csv
 from shorematch.tables import write_tables
 
-# Two-sided 95 % of a normal.
-_QUANTILE = 1.959963984540054
 NOT_IDENTIFIED = (
     "Without wages only Φ/λ is identified: the affinity matrix is in units of the taste scale λ."
 )
 
 
 def write_affinity(folder: Path, estimate: AffinityEstimate, found: Saliency) -> None:
-    """Write ``estimates.csv``, ``fit.csv``, ``vcov.csv`` and the tables to print."""
-    write_csv(folder / "estimates.csv", _estimates(estimate))
+    """Write estimates, their fit and certificate, and the tables to print."""
+    write_estimates(
+        folder,
+        _parameters(estimate),
+        estimate.affinity.ravel(),
+        estimate.covariance,
+        0.0,
+        estimate.certificate,
+    )
     write_csv(folder / "fit.csv", _fit(estimate))
-    covariance = pd.DataFrame(estimate.covariance, columns=_parameters(estimate))
-    covariance.insert(0, "parameter", _parameters(estimate))
-    write_csv(folder / "vcov.csv", covariance)
     write_tables(folder, "saliency", _saliency_table(estimate, found), transpose=True)
     title = f"Affinity matrix Φ/λ, standard errors in parentheses. {NOT_IDENTIFIED}"
     write_tables(folder, "affinity", _printed_affinity(estimate), title=title)
@@ -35,23 +38,6 @@ def _parameters(estimate: AffinityEstimate) -> list[str]:
     return [
         f"affinity.{x}.{y}" for x in estimate.skill_names for y in estimate.characteristic_names
     ]
-
-
-def _estimates(estimate: AffinityEstimate) -> pd.DataFrame:
-    value, error = estimate.affinity.ravel(), estimate.std_errors.ravel()
-    return pd.DataFrame(
-        {
-            "parameter": _parameters(estimate),
-            "group": "",
-            "year": "",
-            "estimate": value,
-            "std_error": error,
-            "ci_low": value - _QUANTILE * error,
-            "ci_high": value + _QUANTILE * error,
-            "start": 0.0,
-            "status": estimate.certificate.verdict.lower(),
-        }
-    )
 
 
 def _fit(estimate: AffinityEstimate) -> pd.DataFrame:

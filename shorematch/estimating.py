@@ -4,57 +4,54 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-import numpy as np
-from pydantic import Field
+from pydantic import model_validator
 
-from estimation import (
-    AffinityEstimate,
-    Saliency,
-    Standardised,
-    estimate_affinity,
-    saliency,
-    standardise,
-)
+from estimation import AffinityEstimate, Certificate, estimate_affinity, saliency
 from matching import InvalidInput
 from shorematch.affinity_figures import draw_affinity
 from shorematch.affinity_tables import NOT_IDENTIFIED, write_affinity
 from shorematch.console import console
-from shorematch.defects import Defect, InputError, shorten
-from shorematch.inputs import FileModel, read_table, read_toml, sha256_of
+from shorematch.defects import Defect, InputError
+from shorematch.estimate_files import certificate_summary
+from shorematch.inputs import FileModel, read_toml
+from shorematch.match_files import MatchData, Sample, read_sample, units_of
 from shorematch.run_folder import new_run, write_json
 from shorematch.solving import versions
+from shorematch.wage_estimation import WageKeys, estimate_wages, read_basis
+from shorematch.wage_figures import draw_wages
+from shorematch.wage_tables import write_wages
 
-_Name = Annotated[str, Field(min_length=1)]
-_Columns = Annotated[list[_Name], Field(min_length=1)]
-
-
-class _Data(FileModel):
-    matches: _Name  # path relative to the run file, one row per match
-    worker_columns: _Columns
-    firm_columns: _Columns
-    weight: _Name | None = None
-    standardise: Literal["ddof1", "ddof0", "none"] = "ddof1"
-    missing: Literal["error", "drop"] = "error"
-    delimiter: Literal[",", ";", "\t", "|"] = ","
-    decimal: Literal[".", ","] = "."
+_NORMALISED = (
+    "Amenities of workers' columns alone and productivity of jobs' columns alone cancel out of "
+    "matches and wages; the constant is the wage equation's, its multipliers having mean zero."
+)
 
 
 class _RunFile(FileModel):
-    estimator: Literal["affinity"]
-    data: _Data
+    estimator: Literal["affinity", "wages"]
+    data: MatchData
+    wages: WageKeys | None = None
+
+    @model_validator(mode="after")
+    def _sections_of_the_estimator(self) -> "_RunFile":
+        if self.estimator == "affinity" and self.wages is not None:
+            raise ValueError('the section [wages] belongs to estimator = "wages"')
+        if self.estimator == "wages" and self.wages is None:
+            raise ValueError('estimator = "wages" needs a section [wages]')
+        if self.estimator == "wages" and self.data.weight is not None:
+            raise ValueError('estimator = "wages" takes no weight: every match counts once')
+        return self
 
 
 @dataclass(frozen=True)
-class _Sample:
-    """The matches that are used, and how many rows fell by the way and why."""
+class _Outcome:
+    """How an estimation ended, for the manifest and the terminal."""
 
-    skills: Standardised
-    characteristics: Standardised
-    weights: np.ndarray | None
-    flow: dict[str, int]  # what happened → rows
-    files: dict[str, str]  # file → SHA-256
+    certificate: Certificate
+    identified: str  # what the data tell, and what rests on a normalisation
+    found: str  # the gist, a sentence
 
 
 @dataclass
@@ -76,14 +73,9 @@ def estimate_file(run_path: Path, out: Path) -> int:
     """
     clock = _Clock()
     run = _read_run(run_path)
-    sample = _read_sample(run_path, run.data)
-    clock.lap("read")
+    estimator = _affinity if run.wages is None else _wages
     with new_run(out) as folder:
-        estimate = _estimate(run, sample)
-        found = saliency(estimate)
-        clock.lap("estimate")
-        write_affinity(folder, estimate, found)
-        draw_affinity(folder / "figures", estimate, found)
+        sample, outcome = estimator(run_path, run, folder, clock)
         (folder / "run.toml").write_text(_resolved(run), encoding="utf-8", newline="\n")
         clock.lap("write")
         manifest = {
@@ -91,16 +83,53 @@ def estimate_file(run_path: Path, out: Path) -> int:
             "versions": versions(),
             "sha256": sample.files,
             "rows": sample.flow,
-            "standardised": _standardised(run.data, sample),
-            "certificate": vars(estimate.certificate) | {"verdict": estimate.certificate.verdict},
-            "identified": NOT_IDENTIFIED,
+            "standardised": units_of(run.data, sample),
+            "certificate": certificate_summary(outcome.certificate),
+            "identified": outcome.identified,
             "seconds": clock.seconds,
         }
         write_json(folder / "manifest.json", manifest)
-    return _report(out, sample.flow, estimate, found)
+    return _report(out, run.estimator, sample.flow, outcome)
 
 
-def _estimate(run: _RunFile, sample: _Sample) -> AffinityEstimate:
+def _affinity(
+    run_path: Path, run: _RunFile, folder: Path, clock: _Clock
+) -> tuple[Sample, _Outcome]:
+    """Who works where, without wages."""
+    sample = read_sample(run_path, run.data)
+    clock.lap("read")
+    estimate = _estimate_affinity(run, sample)
+    found = saliency(estimate)
+    clock.lap("estimate")
+    write_affinity(folder, estimate, found)
+    draw_affinity(folder / "figures", estimate, found)
+    shares = ", ".join(f"{100 * share:.2f}" for share in found.shares)
+    gist = f"Saliency: index pairs carry {shares} % of the sorting"
+    return sample, _Outcome(estimate.certificate, NOT_IDENTIFIED, gist)
+
+
+def _wages(run_path: Path, run: _RunFile, folder: Path, clock: _Clock) -> tuple[Sample, _Outcome]:
+    """Who works where and at what wage."""
+    keys = run.wages
+    assert keys is not None
+    basis = read_basis(run_path.name, run.data, keys)
+    labels = [keys.cluster] if keys.cluster else []
+    sample = read_sample(run_path, run.data, [keys.column], labels)
+    clock.lap("read")
+    result = estimate_wages(run.data, keys, basis, sample)
+    clock.lap("estimate")
+    write_wages(folder, result)
+    draw_wages(folder / "figures", result)
+    estimate = result.estimate
+    gist = (
+        f"Taste scales: workers {estimate['scale.worker']:.4g}, firms "
+        f"{estimate['scale.firm']:.4g}; R² "
+        f"{estimate.r_squared:.3f}, objective {estimate.objective:.4f}"
+    )
+    return sample, _Outcome(estimate.certificate, _NORMALISED, gist)
+
+
+def _estimate_affinity(run: _RunFile, sample: Sample) -> AffinityEstimate:
     try:
         return estimate_affinity(
             sample.skills.values,
@@ -113,9 +142,6 @@ def _estimate(run: _RunFile, sample: _Sample) -> AffinityEstimate:
         raise InvalidInput([f"{run.data.matches}, {text}" for text in error.defects]) from error
 
 
-# ---------------------------------------------------------------- reading
-
-
 def _read_run(path: Path) -> _RunFile:
     defects: list[Defect] = []
     run = read_toml(path, _RunFile, defects)
@@ -124,101 +150,36 @@ def _read_run(path: Path) -> _RunFile:
     return run
 
 
-def _read_sample(run_path: Path, data: _Data) -> _Sample:
-    """The rows that are used; every defect of the data together."""
-    defects: list[Defect] = []
-    columns = [*data.worker_columns, *data.firm_columns]
-    columns += [data.weight] if data.weight else []
-    for name in sorted({name for name in columns if columns.count(name) > 1}):
-        remedy = "A column is a worker's, a firm's or the weight, once"
-        defects.append(Defect(run_path.name, f"names {name!r} twice", remedy, key="data"))
-    path = run_path.parent / data.matches
-    frame = read_table(
-        path,
-        defects,
-        columns=columns,
-        delimiter=data.delimiter,
-        decimal=data.decimal,
-        missing=True,
-    )
-    if frame is None or defects:
-        raise InputError(defects)
-    holes = frame.isna()
-    if data.missing == "error":
-        remedy = 'Fill it in, or set missing = "drop" to leave such rows out, counted'
-        for name in frame.columns[holes.any()]:
-            rows = [int(k) + 2 for k in np.flatnonzero(holes[name])]
-            problem = "the cell is empty"
-            defects += shorten(
-                [Defect(path.name, problem, remedy, row=row, column=name) for row in rows]
-            )
-    if data.weight:
-        wrong = np.flatnonzero(frame[data.weight] <= 0)
-        defects += shorten([
-            Defect(path.name, f"is {frame[data.weight][k]}", "Weights are positive",
-                   row=int(k) + 2, column=data.weight)
-            for k in wrong
-        ])  # fmt: skip
-    if defects:
-        raise InputError(defects)
-    used = frame[~holes.any(axis=1)]
-    if used.empty:
-        remedy = "Look for a column that is empty throughout"
-        raise InputError([Defect(path.name, "every row has an empty cell", remedy)])
-    weights = used[data.weight].to_numpy() if data.weight else None
-    skills, characteristics = (
-        standardise(used[names].to_numpy(), weights, data.standardise)
-        for names in (data.worker_columns, data.firm_columns)
-    )
-    flow = {
-        "read": len(frame),
-        "dropped_missing": len(frame) - len(used),
-        "used": len(used),
-    }
-    files = {run_path.name: sha256_of(run_path), data.matches: sha256_of(path)}
-    return _Sample(skills, characteristics, weights, flow, files)
-
-
 def _resolved(run: _RunFile) -> str:
     """The run file with every default, as TOML; paths are relative to the original."""
-    data = run.data.model_dump(exclude_none=True)
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in data.items()]
-    return "\n".join([f'estimator = "{run.estimator}"', "", "[data]", *lines, ""])
+    lines = [f'estimator = "{run.estimator}"']
+    for name, section in (("data", run.data), ("wages", run.wages)):
+        if section is not None:
+            keys = section.model_dump(exclude_none=True)
+            lines += ["", f"[{name}]"]
+            lines += [
+                f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()
+            ]
+    return "\n".join([*lines, ""])
 
 
-# ---------------------------------------------------------------- reporting
-
-
-def _standardised(data: _Data, sample: _Sample) -> dict[str, Any]:
-    """How columns were standardised: what was taken out of each."""
-    columns = {}
-    for names, side in (
-        (data.worker_columns, sample.skills),
-        (data.firm_columns, sample.characteristics),
-    ):
-        for name, centre, unit in zip(names, side.centre, side.unit, strict=True):
-            columns[name] = {"mean": centre, "standard_deviation": unit}
-    return {"how": data.standardise, "columns": columns}
-
-
-def _report(out: Path, flow: dict[str, int], estimate: AffinityEstimate, found: Saliency) -> int:
+def _report(out: Path, estimator: str, flow: dict[str, int], outcome: _Outcome) -> int:
     """Say what was used, what was found and how sure it is; the exit code."""
-    certificate = estimate.certificate
+    certificate = outcome.certificate
     say = console().print
     say(
         f"{flow['read']} matches read, {flow['dropped_missing']} dropped for an empty cell, "
         f"{flow['used']} used"
     )
-    shares = ", ".join(f"{100 * share:.2f}" for share in found.shares)
-    say(f"Saliency: index pairs carry {shares} % of the sorting")
-    say(NOT_IDENTIFIED)
+    say(outcome.found)
+    say(outcome.identified)
     facts = (
-        f"{certificate.iterations} iterations, moments to {certificate.gradient:.1e} standard "
-        f"deviations, margins to {certificate.margin_residual:.1e}, relative curvature "
-        f"{certificate.curvature:.2g}"
+        f"{certificate.iterations} iterations, first-order conditions to "
+        f"{certificate.gradient:.1e} standard deviations, margins to "
+        f"{certificate.margin_residual:.1e}, relative curvature {certificate.curvature:.2g}"
     )
     certified = certificate.verdict == "CERTIFIED"
-    say(f"affinity: {certificate.verdict} ({facts})", style=None if certified else "bold red")
+    say(f"{estimator}: {certificate.verdict} ({facts})", style=None if certified else "bold red")
     for reason in (*certificate.failures, *certificate.doubts):
         say(f"- {reason}", style="bold red")
     say(f"Results are in {out}")
