@@ -6,6 +6,7 @@ from estimation.calibration import Aggregates, Calibration, calibrate
 from estimation.certificate import Certificate
 from estimation.likelihood import WageEstimate, estimate_with_wages, profile_interval
 from estimation.saliency import Saliency, saliency
+from estimation.simulation import SimulatedMatches, simulate_matches
 from estimation.standardise import STANDARDISATIONS, Standardised, standardise
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Calibration",
     "Certificate",
     "Saliency",
+    "SimulatedMatches",
     "Standardised",
     "Term",
     "WageEstimate",
@@ -25,5 +27,6 @@ __all__ = [
     "make_basis",
     "profile_interval",
     "saliency",
+    "simulate_matches",
     "standardise",
 ]

@@ -119,11 +119,28 @@ def demo(out: _Out = Path("demo-out")) -> int:
 
 @app.command()
 def estimate(run: _Run, out: _Out) -> int:
-    """Estimate the affinity matrix from a file of matches."""
+    """Estimate from a file of matches: the affinity matrix or, with wages, all of the model."""
     runtime.start()
     from shorematch.estimating import estimate_file
 
     return estimate_file(run, out)
+
+
+@app.command()
+def simulate(
+    economy: _Economy,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Home workers to draw.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write: .csv, .parquet or .dta.")],
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random numbers.")] = 0,
+    wage_error: Annotated[
+        float, typer.Option("--wage-error", min=0.0, help="Its standard deviation, money.")
+    ] = 0.0,
+) -> int:
+    """Draw matched data, with wages and firms, from an economy's equilibrium."""
+    runtime.start()
+    from shorematch.simulating import simulate_file
+
+    return simulate_file(economy, out, workers, seed, wage_error)
 
 
 @app.command()
