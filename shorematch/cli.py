@@ -109,6 +109,37 @@ def decompose(
 
 
 @app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the results; resumed if there.")],
+    shard: Annotated[
+        str, typer.Option(metavar="i/n", help="The share of the blocks to work on.")
+    ] = "1/1",
+    plan: Annotated[bool, typer.Option("--plan", help="Print size and forecast; no run.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Print what is done.")] = False,
+    collect: Annotated[bool, typer.Option("--collect", help="Write the table of all.")] = False,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Collect although blocks are missing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Allow over a million points.")] = False,
+) -> int:
+    """Solve many points of a design, block by block; run again to go on after any interruption.
+
+    Exit code 75: interrupted or incomplete, and can be resumed.
+    """
+    runtime.start()
+    from shorematch import sweeping
+
+    if plan:
+        return sweeping.plan_sweep(file, shard=shard, yes=yes)
+    if status:
+        return sweeping.sweep_status(file, out, shard=shard, yes=yes)
+    if collect:
+        return sweeping.collect_sweep(file, out, partial=partial, yes=yes)
+    return sweeping.sweep_file(file, out, shard=shard, yes=yes)
+
+
+@app.command()
 def demo(out: _Out = Path("demo-out")) -> int:
     """Calibrate and solve Denmark 2006, and show the published table beside the model's."""
     runtime.start()

@@ -1,7 +1,9 @@
 """What the terminal shows: rich on a terminal, plain lines elsewhere."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -41,3 +43,33 @@ def progress(items: Sequence[Item], label: Callable[[Item], str]) -> Iterator[It
         else:
             out.print(text)
             yield item
+
+
+@contextmanager
+def counting(total: int, unit: str, every: float = 30.0) -> Iterator[Callable[[int, str], None]]:
+    """A function ``tell(more, note)`` that counts up to ``total`` and shows rate and time left.
+
+    A live bar on a terminal; elsewhere a line at most ``every`` seconds.
+    """
+    out = console()
+    start = last = time.monotonic()
+    done = 0
+
+    def line(note: str) -> str:
+        rate = done / max(time.monotonic() - start, 1e-9)
+        left = f"{(total - done) / rate:.0f} s left" if rate else "time left unknown"
+        told = [f"{done}/{total} {unit}", f"{rate:.3g} {unit}/s", left, *([note] if note else [])]
+        return ", ".join(told)
+
+    with out.status(f"0/{total} {unit}") if out.is_terminal else nullcontext() as live:
+
+        def tell(more: int, note: str = "") -> None:
+            nonlocal done, last
+            done += more
+            if live is not None:
+                live.update(line(note))
+            elif time.monotonic() - last >= every:
+                last = time.monotonic()
+                out.print(line(note))
+
+        yield tell

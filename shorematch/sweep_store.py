@@ -1,0 +1,183 @@
+"""The results folder of a sweep: files written whole, checked when read, shared by processes."""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from shorematch.defects import Defect, InputError
+
+_BLOCKS = "blocks"
+_QUARANTINE = "quarantine"
+_PLAN = "plan.json"
+_BLOCK_NAME = re.compile(r"([0-9a-f]{32})\.([0-9a-f]{64})\.parquet")
+_STALE = 3600.0  # seconds after which a temporary file has no writer any more
+
+
+def claim(folder: Path, configuration: Mapping[str, Any], *, create: bool) -> list[str]:
+    """Make ``folder`` the home of a configuration, or check that it is; files set aside by name.
+
+    Any number of processes may call this at once. Raises
+    :class:`~shorematch.defects.InputError` where the folder belongs to another configuration,
+    with the differences, or holds something else; and, unless ``create``, where it holds nothing.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError([_refusal(folder, "is a file where an output folder belongs")])
+    path = folder / _PLAN
+    if not create and not path.exists():
+        problem = "holds no sweep"
+        raise InputError([Defect(str(folder), problem, "Run the sweep first, or correct --out")])
+    folder.mkdir(parents=True, exist_ok=True)
+    aside = []
+    if path.exists() and _read_plan(path) is None:
+        aside = [_quarantine(folder, path)]
+    if not path.exists():
+        foreign = [p.name for p in folder.iterdir() if p.name != _PLAN and p.name[0] != "."]
+        if foreign and not aside and not path.exists():
+            raise InputError([_refusal(folder, "is a folder that is not empty")])
+        _write_once(path, _sealed(configuration))
+    stored = _read_plan(path) or {}
+    differences = list(_differences(stored, json.loads(json.dumps(configuration))))
+    if differences:
+        raise InputError([
+            _refusal(folder, f"belongs to another sweep; {text}") for text in differences
+        ])  # fmt: skip
+    (folder / _BLOCKS).mkdir(exist_ok=True)
+    for old in (folder / _BLOCKS).glob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if time.time() - old.stat().st_mtime > _STALE:
+                old.unlink()
+    return aside
+
+
+def stored_blocks(folder: Path, keys: Collection[str]) -> tuple[dict[str, Path], list[str]]:
+    """The sound files of these blocks by key, and the names of those set aside as corrupted.
+
+    A block's file bears its key and the SHA-256 of its bytes in its name.
+    """
+    found: dict[str, Path] = {}
+    aside = []
+    for path in sorted((folder / _BLOCKS).glob("*.parquet")):
+        name = _BLOCK_NAME.fullmatch(path.name)
+        if not name or name[1] not in keys:
+            continue
+        try:
+            sound = hashlib.sha256(path.read_bytes()).hexdigest() == name[2]
+        except FileNotFoundError:
+            continue  # another process has set it aside
+        if sound:
+            found.setdefault(name[1], path)
+        else:
+            aside.append(_quarantine(folder, path))
+    return found, aside
+
+
+def is_stored(folder: Path, key: str) -> bool:
+    """Whether some process has stored a block by now."""
+    return next((folder / _BLOCKS).glob(f"{key}.*.parquet"), None) is not None
+
+
+def store_block(folder: Path, key: str, data: bytes) -> Path:
+    """Store a block whole under its key; the same bytes twice are one file."""
+    path = folder / _BLOCKS / f"{key}.{hashlib.sha256(data).hexdigest()}.parquet"
+    with written_whole(path) as temporary:
+        temporary.write_bytes(data)
+    return path
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A temporary file to write, moved to ``path`` when the block ends well and the disk has it.
+
+    Raises :class:`OSError` with the path where the disk refuses; then ``path`` is as before.
+    """
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        if error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Write a file unless another process has; whoever comes second leaves the first one's."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with temporary.open("x", encoding="utf-8", newline="\n") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)
+        _sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sealed(configuration: Mapping[str, Any]) -> str:
+    text = json.dumps(configuration, sort_keys=True, ensure_ascii=False)
+    sealed = {"sha256": hashlib.sha256(text.encode()).hexdigest(), "sweep": configuration}
+    return json.dumps(sealed, indent=2, ensure_ascii=False) + "\n"
+
+
+def _read_plan(path: Path) -> dict[str, Any] | None:
+    """The configuration of a folder; ``None`` where there is none, or a corrupted one."""
+    try:
+        sealed = json.loads(path.read_bytes())
+        sound = _sealed(sealed["sweep"]).encode() == path.read_bytes()
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    return sealed["sweep"] if sound else None
+
+
+def _quarantine(folder: Path, path: Path) -> str:
+    (folder / _QUARANTINE).mkdir(exist_ok=True)
+    target = folder / _QUARANTINE / f"{path.name}.{secrets.token_hex(4)}"
+    with suppress(FileNotFoundError):  # another process was quicker
+        path.rename(target)
+    return path.name
+
+
+def _differences(stored: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    if isinstance(stored, dict) and isinstance(wanted, dict):
+        for key in dict.fromkeys([*stored, *wanted]):
+            where = f"{name}, {key}" if name else str(key)
+            yield from _differences(stored.get(key), wanted.get(key), where)
+    elif stored != wanted:
+        yield f"{name}: {_shown(stored)} there and {_shown(wanted)} here"
+
+
+def _shown(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return f"{text[:12]}…" if len(text) > 40 else text
+
+
+def _refusal(folder: Path, problem: str) -> Defect:
+    return Defect(str(folder), problem, "Choose another --out, or remove it first")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename reach the disk, where the system lets a folder be opened."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)

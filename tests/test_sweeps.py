@@ -1,0 +1,295 @@
+"""Sweeps: the same table whatever happens on the way; real files, signals and processes."""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from functools import reduce
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from counterfactuals import apply_shock, shocks_of_point
+from matching import solve_equilibrium
+from shorematch.console import counting
+from shorematch.defects import InputError
+from shorematch.solving import statistics_of
+from shorematch.sweep_plan import read_plan
+from shorematch.sweep_store import stored_blocks
+from shorematch.sweeping import INTERRUPTED, collect_sweep, sweep_file, sweep_status
+from tests.danish import FILES, write_danish
+
+SWEEP = """\
+economy = "economy.toml"
+block = 8
+[[shock]]
+name = "c_F = 0"
+origin.china.constant = { equal = "origin.denmark.constant" }
+[[design]]
+name = "costs"
+method = "grid"
+origin.china.constant = { add = { from = -20.0, to = 80.0, points = 4 } }
+technology.affinity = { multiply = [0.5, 1.0, 2.0] }
+[[design]]
+name = "draws"
+method = "sobol"
+points = 32
+origin.denmark.nu_x = { add = { from = -0.5, to = 0.5 } }
+"""
+
+
+def write_sweep(folder, text=SWEEP):
+    folder.mkdir(exist_ok=True)
+    write_danish(folder)
+    (folder / "sweep.toml").write_text(text)
+    return folder / "sweep.toml"
+
+
+def with_points(points):
+    return SWEEP.replace("points = 32", f"points = {points}")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A sweep file and the folder of its uninterrupted run, not to be changed."""
+    folder = tmp_path_factory.mktemp("sweep")
+    path = write_sweep(folder)
+    assert sweep_file(path, folder / "out") == 0
+    return path, folder / "out"
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    path, out = finished
+    return path, shutil.copytree(out, tmp_path / "out")
+
+
+def table(out):
+    return (out / "table.parquet").read_bytes()
+
+
+def blocks(out):
+    return sorted((out / "blocks").glob("*.parquet"))
+
+
+def test_every_point_holds_the_numbers_of_its_economy_solved_alone(finished):
+    path, out = finished
+    frame = pd.read_parquet(out / "table.parquet").set_index(["scenario", "draw", "statistic"])
+    plan = read_plan(path)
+    for design, draw in zip(plan.designs, (0, 7, 31), strict=True):
+        economy = reduce(apply_shock, shocks_of_point(design, draw), plan.loaded.economy)
+        numbers = frame.loc[design.name, draw]["value"]
+        for name, value in statistics_of(solve_equilibrium(economy)).items():
+            np.testing.assert_allclose(numbers[name], value, rtol=1e-9)
+        assert numbers["status"] == 0
+
+
+def test_points_are_named_by_their_content(finished, tmp_path):
+    path, out = finished
+    names = read_plan(path).points
+    points = pd.read_parquet(out / "points.parquet")
+    assert list(points["point"]) == list(names)
+    assert len(set(names)) == 45
+    np.testing.assert_array_equal(points["multiply technology.affinity"][1:4], [0.5, 1.0, 2.0])
+    moved = read_plan(write_sweep(tmp_path, SWEEP.replace("80.0", "80.5"))).points
+    same = [one == other for one, other in zip(names, moved, strict=True)]
+    assert same == [True] * 4 + [False] * 9 + [True] * 32  # the first cost stays, three move
+    (tmp_path / "economy.toml").write_text(FILES["economy.toml"].replace("45.276", "45.277"))
+    assert not set(read_plan(tmp_path / "sweep.toml").points) & set(moved)
+
+
+def test_shards_in_any_order_give_the_same_table_to_the_byte(finished, tmp_path):
+    path, out = finished
+    for shards in (["2/2", "1/2"], ["3/4", "1/4", "4/4", "2/4"], ["1/1", "1/1"]):
+        folder = tmp_path / f"{len(shards)}{shards[0][0]}"
+        for done, shard in enumerate(shards):
+            if done and shard != "1/1":
+                with pytest.raises(InputError, match=r"misses \d of 6 blocks"):
+                    collect_sweep(path, folder)
+            assert sweep_file(path, folder, shard=shard) == 0
+        assert collect_sweep(path, folder) == 0
+        assert table(folder) == table(out)
+        assert [p.name for p in blocks(folder)] == [p.name for p in blocks(out)]
+
+
+def test_another_block_size_moves_no_number_by_more_than_rounding(finished, tmp_path):
+    path = write_sweep(tmp_path, SWEEP.replace("block = 8", "block = 45"))
+    assert sweep_file(path, tmp_path / "out") == 0
+    one, other = (pd.read_parquet(out / "table.parquet") for out in (finished[1], tmp_path / "out"))
+    bounds = one["statistic"] == "wage_error_bound"
+    assert one.drop(columns="value").equals(other.drop(columns="value"))
+    np.testing.assert_allclose(one["value"][~bounds], other["value"][~bounds], rtol=1e-12)
+
+
+def test_what_is_missing_is_listed_and_a_partial_table_only_made_on_request(copied):
+    path, out = copied
+    blocks(out)[2].unlink()
+    (out / "table.parquet").unlink()
+    assert sweep_status(path, out) == INTERRUPTED
+    plan = read_plan(path)
+    missing = next(b for b in plan.blocks if not list((out / "blocks").glob(f"{b.key}*")))
+    with pytest.raises(InputError, match=f"misses 1 of 6 blocks: {missing.key}"):
+        collect_sweep(path, out)
+    assert not (out / "table.parquet").exists()
+    assert collect_sweep(path, out, partial=True) == 0
+    there = pd.read_parquet(out / "table.parquet")[["scenario", "draw"]].drop_duplicates()
+    assert len(there) == 45 - (missing.last - missing.first)
+
+
+def test_every_truncation_and_flipped_bit_of_a_block_is_noticed(copied):
+    path, out = copied
+    keys = {block.key for block in read_plan(path).blocks}
+    victim = blocks(out)[0]
+    sound = victim.read_bytes()
+    rng = random.Random(1)
+    damaged = [sound[: len(sound) * k // 64] for k in range(64)]
+    for bit in rng.sample(range(8 * len(sound)), 200):
+        flipped = bytearray(sound)
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged.append(bytes(flipped))
+    for data in damaged:
+        victim.write_bytes(data)
+        found, aside = stored_blocks(out, keys)
+        assert (len(found), aside) == (5, [victim.name])
+        assert not victim.exists()
+    assert len(list((out / "quarantine").iterdir())) == len(damaged)
+
+
+def test_corrupted_files_are_set_aside_made_again_and_said_so(copied, finished, capsys):
+    path, out = copied
+    first, second = blocks(out)[1], blocks(out)[4]
+    first.write_bytes(first.read_bytes()[:1000])
+    second.write_bytes(b"x" + second.read_bytes()[1:])
+    (out / "plan.json").write_text((out / "plan.json").read_text().replace("45", "44"))
+    assert sweep_file(path, out) == 0
+    said = capsys.readouterr().out
+    for name in (first.name, second.name, "plan.json"):
+        assert f"{name} is corrupted" in said
+    assert "4 done and 2 to do" in said
+    assert table(out) == table(finished[1])
+    assert len(list((out / "quarantine").iterdir())) == 3
+    assert sweep_file(path, out) == 0
+    assert "is corrupted" not in capsys.readouterr().out
+
+
+def test_the_folder_of_another_sweep_is_refused_with_the_differences(copied, tmp_path):
+    out = copied[1]
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    other = write_sweep(tmp_path / "other", with_points(33).replace("block = 8", "block = 9"))
+    for command in (sweep_file, sweep_status, collect_sweep):
+        with pytest.raises(InputError) as caught:
+            command(other, out)
+        for part in ("points: 45 there and 46 here", "points per block: 8 there and 9 here",
+                     "scenarios, draws: 32 there and 33 here", "files, sweep.toml"):  # fmt: skip
+            assert part in str(caught.value)
+        assert "economy.toml" not in str(caught.value)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_a_folder_that_is_no_sweep_is_left_alone(finished, tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/a.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    for name, said in (("notes", "not empty"), ("file", "is a file")):
+        with pytest.raises(InputError, match=said):
+            sweep_file(finished[0], tmp_path / name)
+    with pytest.raises(InputError, match="holds no sweep"):
+        collect_sweep(finished[0], tmp_path / "new")
+    for shard in ("0/2", "3/2", "1", "a/b", "1/-2"):
+        with pytest.raises(InputError, match="is no shard"):
+            sweep_file(finished[0], tmp_path / "new", shard=shard)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.txt", "file", "notes"]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_ends_the_run_after_its_block_with_75(name, tmp_path):
+    path = write_sweep(tmp_path, with_points(6000))
+    out = tmp_path / "out"
+    handler = signal.getsignal(getattr(signal, name))
+
+    def interrupt():
+        while not blocks(out):
+            time.sleep(0.01)
+        os.kill(os.getpid(), getattr(signal, name))
+
+    threading.Thread(target=interrupt).start()
+    assert sweep_file(path, out) == INTERRUPTED
+    assert signal.getsignal(getattr(signal, name)) is handler
+    keys = {block.key for block in read_plan(path).blocks}
+    found, aside = stored_blocks(out, keys)
+    assert 0 < len(found) < len(keys)
+    assert not aside
+    assert not list(out.rglob("*.tmp"))
+    assert sweep_status(path, out) == INTERRUPTED
+
+
+def test_a_full_disk_is_an_error_with_the_path_and_loses_nothing(copied, finished):
+    path, out = copied
+    for block in blocks(out)[3:]:
+        block.unlink()
+    kept = [p.read_bytes() for p in blocks(out)]
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))  # bytes a file may have
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*/out/blocks/"):
+            sweep_file(path, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.read_bytes() for p in blocks(out)] == kept
+    assert not list(out.rglob("*.tmp"))
+    assert sweep_file(path, out) == 0
+    assert table(out) == table(finished[1])
+
+
+def test_points_that_cannot_be_solved_are_counted_and_have_no_numbers(tmp_path, capsys):
+    text = 'economy = "economy.toml"\nblock = 8\n[[design]]\nname = "d"\nmethod = "list"\n'
+    path = write_sweep(tmp_path, text + "origin.china.constant = { add = [0.0, 1e300] }\n")
+    assert sweep_file(path, tmp_path / "out") == 2
+    assert "1 POINTS ARE NOT CERTIFIED" in capsys.readouterr().out
+    frame = pd.read_parquet(tmp_path / "out/table.parquet").set_index(["statistic", "group"])
+    good, bad = (frame[frame["draw"] == draw]["value"] for draw in (0, 1))
+    assert good.notna().all()
+    assert bad.drop(index=[("status", ""), ("wage_error_bound", "")]).isna().all()
+
+
+def test_progress_is_one_plain_line_per_interval(capsys):
+    for every, lines in ((0.0, 3), (1e9, 0)):
+        with counting(30, "points", every) as tell:
+            for _ in range(3):
+                tell(10, "none failed")
+        said = capsys.readouterr().out.splitlines()
+        assert len(said) == lines
+        assert all("points/s" in line and "none failed" in line for line in said)
+
+
+def test_killed_at_random_moments_a_sweep_resumes_to_the_same_table(tmp_path):
+    path = write_sweep(tmp_path, with_points(1000))
+    cache = {"SHOREMATCH_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "shorematch", "sweep", str(path), "--out"]
+    plan = read_plan(path)
+    keys = {block.key for block in plan.blocks}
+    out = tmp_path / "killed"
+    rng = random.Random(7)
+    most = 0
+    for _ in range(2):
+        process = subprocess.Popen([*command, str(out)], env=os.environ | cache,
+                                   stdout=subprocess.DEVNULL)  # fmt: skip
+        while process.poll() is None and (not out.exists() or len(blocks(out)) <= most):
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, 0.2))
+        process.kill()
+        process.wait()
+        found, aside = stored_blocks(out, keys)
+        assert not aside
+        assert len(found) > most
+        most = len(found)
+    assert most < len(keys)
+    assert sweep_file(path, out) == 0
+    assert sweep_file(path, tmp_path / "whole") == 0
+    assert table(out) == table(tmp_path / "whole")
