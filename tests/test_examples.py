@@ -11,6 +11,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -18,10 +19,14 @@ import counterfactuals
 import estimation
 import matching
 import shorematch
+from matching import parameter_names
+from shorematch.cli import app
+from shorematch.decomposing import _read_groups
 from shorematch.denmark import CALIBRATION_PATH, FOLDER
 from shorematch.economy_file import read_economy
 from shorematch.estimating import estimate_file
 from shorematch.scenarios import read_scenarios
+from shorematch.sweep_plan import read_plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -38,10 +43,11 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def run(arguments, folder):
-    """Standard output of a command that ends well, in an environment as a user's."""
+def run(arguments, folder, cache=None):
+    """Standard output of a command that ends well; compiled programs go to ``cache``."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PATH": path, "JAX_ENABLE_X64": "1", "COLUMNS": "200"}
+    environment = os.environ | {"PATH": path, "PYTHONIOENCODING": "utf-8"}
+    environment["SHOREMATCH_CACHE"] = str(cache or folder / "cache")
     done = subprocess.run(
         arguments, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
     )
@@ -68,10 +74,16 @@ def commands(text):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def cache(tmp_path_factory):
+    """A folder of compiled programs that all commands share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory, cache):
     """What the demo prints, and its folder."""
     folder = tmp_path_factory.mktemp("demo")
-    return run(["shorematch", "demo"], folder), folder / "demo-out"
+    return run(["shorematch", "demo"], folder, cache), folder / "demo-out"
 
 
 # ---------------------------------------------------------------- README
@@ -98,7 +110,7 @@ def test_the_table_of_the_readme_is_the_one_that_the_demo_writes(demo):
             assert abs(row["gap in %"]) < 0.3  # as the text below the table says
 
 
-def test_the_commands_of_the_readme_print_what_it_quotes(tmp_path):
+def test_the_commands_of_the_readme_print_what_it_quotes(tmp_path, cache):
     folder = tmp_path / "shorematch" / "denmark"
     folder.mkdir(parents=True)
     for path in FOLDER.glob("*.*"):
@@ -106,7 +118,7 @@ def test_the_commands_of_the_readme_print_what_it_quotes(tmp_path):
     ours = [(c, text) for c, text in commands(README) if c.startswith("shorematch ")]
     assert len(ours) >= 2
     for command, expected in ours:
-        assert_printed(expected, run([*command.split(), "--no-figures"], tmp_path))
+        assert_printed(expected, run([*command.split(), "--no-figures"], tmp_path, cache))
 
 
 def test_the_code_of_the_readme_prints_what_its_comments_say(tmp_path):
@@ -114,6 +126,12 @@ def test_the_code_of_the_readme_prints_what_its_comments_say(tmp_path):
     promised = re.findall(r"^print\(.*\)  # (\S+?)(?::.*)?$", code, re.MULTILINE)
     assert len(promised) >= 3
     assert run([sys.executable, "-c", code], tmp_path).split() == promised
+
+
+def test_the_readme_lists_every_command_and_no_other():
+    listed = set(re.findall(r"^\| `shorematch (\w+)` \|", README, re.MULTILINE))
+    registered = {command.callback.__name__ for command in app.registered_commands}
+    assert listed == registered - {"demo"}  # which the first page of the README runs
 
 
 # ---------------------------------------------------------------- file formats
@@ -158,17 +176,29 @@ def test_runs_leave_the_columns_and_keys_described(demo):
     assert list(table) == ["scenario", *statistics]
 
 
-def test_the_example_shocks_change_what_they_name(tmp_path):
+def test_the_example_scenarios_change_what_they_name(tmp_path):
     write_examples("economy-file.md", tmp_path)
+    write_examples("scenarios.md", tmp_path)
+    example = (tmp_path / "economy.toml").read_text(encoding="utf-8")
+    earlier = example.replace("[[75.55]]", "[[75.38]]")
+    (tmp_path / "earlier.toml").write_text(earlier, encoding="utf-8")
     economy = read_economy(tmp_path / "economy.toml")
     assert economy.economy.home.outside_option.shape == (4,)
     scenarios = read_scenarios(tmp_path / "shocks.toml", economy)
-    free, double, dear = (scenario.economy for scenario in scenarios.values())
-    assert float(free.origins[1].constant) == 207.90
-    assert float(double.affinity[0, 0]) == 2 * 75.55
+    free, double, dear, both, technology = (each.economy for each in scenarios.values())
+    assert float(free.origins[1].constant) == float(both.origins[1].constant) == 207.90
+    assert float(double.affinity[0, 0]) == float(both.affinity[0, 0]) == 2 * 75.55
     assert float(dear.home.outside_option[3]) == pytest.approx(50.276, rel=1e-15)
     assert float(dear.origins[1].nu_x) == -7.0
     assert float(dear.lambda_x) == 20.0
+    assert float(technology.affinity[0, 0]) == 75.38
+    groups = _read_groups(tmp_path / "groups.toml")
+    named = {parameter for group in groups for parameter in group.parameters}
+    assert named <= set(parameter_names(economy.economy))
+    assert {group.cause for group in groups} == {"structural change", ""}
+    plan = read_plan(tmp_path / "sweep.toml")
+    assert [len(design) for design in plan.designs] == [1, 12, 32]
+    assert len(plan.blocks) == 6
 
 
 def test_the_example_estimation_leaves_the_files_described(tmp_path):
@@ -180,12 +210,33 @@ def test_the_example_estimation_leaves_the_files_described(tmp_path):
     assert described(text, "- `fit.csv`: ") == list(pd.read_csv(out / "fit.csv"))
     tables = [f"{stem}.{suffix}" for stem in ("affinity", "saliency")
               for suffix in ("csv", "tex", "md")]  # fmt: skip
-    alone = ["estimates.csv", "vcov.csv", "fit.csv", "run.toml", "manifest.json", "figures"]
+    alone = ["estimates.csv", "vcov.csv", "fit.csv", "certificate.json", "run.toml",
+             "manifest.json", "figures"]  # fmt: skip
     assert sorted(path.name for path in out.iterdir()) == sorted(tables + alone)
     for name in alone[:-1]:
         assert f"`{name}`" in text
     rows = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["rows"]
     assert (rows["read"], rows["dropped_missing"]) == (12, 1)
+
+
+def test_the_example_with_wages_leaves_the_files_and_parameters_described(tmp_path):
+    text = write_examples("run-files.md", tmp_path)
+    rng = np.random.default_rng(0)
+    education, risk = rng.normal(size=(2, 80))
+    risk += 0.5 * education
+    female, public = rng.integers(0, 2, (2, 80))
+    log_wage = 0.3 * education - 0.2 * risk + 0.1 * risk * education + rng.normal(0, 0.2, 80)
+    columns = {"education": education, "female": female, "risk": risk, "public": public}
+    frame = pd.DataFrame({**columns, "wage": np.exp(log_wage), "firm": np.arange(80) // 2})
+    frame.to_csv(tmp_path / "jobs.csv", index=False)
+    estimate_file(tmp_path / "wages.toml", tmp_path / "run")
+    parameters = list(pd.read_csv(tmp_path / "run" / "estimates.csv")["parameter"])
+    ending = ["scale.worker", "scale.firm", "constant", "error_variance"]
+    assert parameters[-4:] == ending
+    assert {name.split(".")[0] for name in parameters[:-4]} == {"amenity", "productivity"}
+    for name in [*ending, *(path.name for path in (tmp_path / "run").iterdir())]:
+        stem = name.split(".")[0] if name.startswith("wages.") else name
+        assert f"`{stem}`" in text or f"`{stem}/`" in text, name
 
 
 def test_the_example_calibration_is_the_shipped_one_and_leaves_the_files_described(tmp_path, demo):
