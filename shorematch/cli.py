@@ -140,6 +140,20 @@ def sweep(
 
 
 @app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs.")],
+    out: Annotated[Path, typer.Option("--out", help="The page; must not exist.")] = Path(
+        "report.html"
+    ),
+) -> int:
+    """Put the findings, tables and figures of runs on one HTML page that needs no network."""
+    runtime.start()
+    from shorematch.report import report_runs
+
+    return report_runs(runs, out)
+
+
+@app.command()
 def demo(out: _Out = Path("demo-out")) -> int:
     """Calibrate and solve Denmark 2006, and show the published table beside the model's."""
     runtime.start()
