@@ -5,9 +5,11 @@ from estimation.basis import Basis, Term, make_basis
 from estimation.calibration import Aggregates, Calibration, calibrate
 from estimation.certificate import Certificate
 from estimation.likelihood import WageEstimate, estimate_with_wages, profile_interval
+from estimation.offshored import offshored_matches
 from estimation.saliency import Saliency, saliency
 from estimation.simulation import SimulatedMatches, simulate_matches
 from estimation.standardise import STANDARDISATIONS, Standardised, standardise
+from estimation.three_steps import ThreeSteps, estimate_three_steps
 
 __all__ = [
     "STANDARDISATIONS",
@@ -20,11 +22,14 @@ __all__ = [
     "SimulatedMatches",
     "Standardised",
     "Term",
+    "ThreeSteps",
     "WageEstimate",
     "calibrate",
     "estimate_affinity",
+    "estimate_three_steps",
     "estimate_with_wages",
     "make_basis",
+    "offshored_matches",
     "profile_interval",
     "saliency",
     "simulate_matches",

@@ -49,7 +49,7 @@ def data_frame(economy: Economy, data: SimulatedMatches) -> pd.DataFrame:
     matched = data.firm_type >= 0
     frame = pd.DataFrame({
         "worker": np.arange(1, len(matched) + 1),
-        "firm": np.where(matched, data.firm + 1.0, np.nan),
+        "firm": pd.Series(data.firm + 1, dtype="Int64").where(matched),
         "origin": np.array([o.name for o in economy.origins], dtype=object)[data.origin],
         "matched": matched.astype(np.int8),
         "wage": data.wage,
@@ -62,7 +62,7 @@ def data_frame(economy: Economy, data: SimulatedMatches) -> pd.DataFrame:
         values = np.asarray(economy.firms.characteristics)[:, c]
         frame[name] = np.where(matched, values[data.firm_type], np.nan)
     sizes = np.bincount(data.firm[matched])
-    frame["firm_size"] = np.where(matched, sizes[data.firm], np.nan)
+    frame["firm_size"] = pd.Series(sizes[data.firm], dtype="Int64").where(matched)
     return frame
 
 

@@ -90,7 +90,7 @@ def test_the_three_kinds_of_files_hold_the_same_and_one_seed_gives_the_same_byte
         for path in (first, second):
             assert simulate_file(economy_path(2006), path, 500, seed=1, wage_error=2.0) == 0
         assert first.read_bytes() == second.read_bytes()
-        frames.append(read(first))
+        frames.append(read(first).astype({"firm": float, "firm_size": float}))
     for other in frames[1:]:
         pd.testing.assert_frame_equal(frames[0], other, check_dtype=False, rtol=1e-15)
     frame = frames[0]
