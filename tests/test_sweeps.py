@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from functools import reduce
 
 import numpy as np
@@ -76,6 +77,17 @@ def table(out):
 
 def blocks(out):
     return sorted((out / "blocks").glob("*.parquet"))
+
+
+@contextmanager
+def files_limited_to(size):
+    """Let no file grow beyond ``size`` bytes, as on a disk that is full."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_every_point_holds_the_numbers_of_its_economy_solved_alone(finished):
@@ -234,17 +246,19 @@ def test_a_full_disk_is_an_error_with_the_path_and_loses_nothing(copied, finishe
     for block in blocks(out)[3:]:
         block.unlink()
     kept = [p.read_bytes() for p in blocks(out)]
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, limits[1]))  # bytes a file may have
-    try:
-        with pytest.raises(OSError, match=r"File too large: .*/out/blocks/"):
-            sweep_file(path, out)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    with files_limited_to(5_000), pytest.raises(OSError, match=r"File too large: .*/out/blocks/"):
+        sweep_file(path, out)
     assert [p.read_bytes() for p in blocks(out)] == kept
     assert not list(out.rglob("*.tmp"))
     assert sweep_file(path, out) == 0
     assert table(out) == table(finished[1])
+
+    with files_limited_to(5_000), pytest.raises(OSError, match=r"/out/table\.parquet"):
+        collect_sweep(path, out)
+    with files_limited_to(100), pytest.raises(OSError, match=r"File too large: .*/new/plan\.json"):
+        sweep_file(path, out.parent / "new")
+    assert table(out) == table(finished[1])
+    assert not list(out.parent.rglob("*.tmp"))
 
 
 def test_points_that_cannot_be_solved_are_counted_and_have_no_numbers(tmp_path, capsys):
