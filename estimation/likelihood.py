@@ -62,9 +62,7 @@ class WageEstimate:
     r_squared: float  # of log wages
     observations: int
     moments: Mapping[str, tuple[float, float]]  # name → (data, model)
-    wage_fit: (
-        np.ndarray
-    )  # rows of equal count by predicted wage: predicted, observed, count, (G, 3)
+    wage_fit: np.ndarray  # mean predicted and observed wage, and rows, of each group, (G, 3)
     optima: tuple[float, ...]  # the objective that each start led to
     certificate: Certificate
 
@@ -306,6 +304,7 @@ def _moments(point: Point, basis: Basis) -> dict[str, tuple[float, float]]:
 
 
 def _wage_fit(point: Point) -> np.ndarray:
+    """Groups of equally many rows by predicted wage."""
     predicted = point.design @ point.beta
     count = min(_GROUPS, max(1, len(predicted) // _GROUP_ROWS))
     groups = np.array_split(np.argsort(predicted, kind="stable"), count)
@@ -366,6 +365,10 @@ def _checked(
     if defects:
         raise InvalidInput(defects)
     sample = make_sample(wages, dict(workers), dict(jobs), basis)
+    if np.ptp(wages) == 0:
+        raise InvalidInput(
+            ["log_wages: are all the same, so they tell no scale; use matches alone"]
+        )
     defects = _variation_defects(sample, basis)
     if defects:
         raise InvalidInput(defects)

@@ -242,8 +242,19 @@ def test_terms_that_the_sample_does_not_tell_apart_are_named():
     assert "y*x, y*age: are collinear" in str(caught.value)
     with pytest.raises(InvalidInput, match="term y: does not vary"):
         estimate_with_wages(wages, workers, {"y": np.full(30, 0.1)}, basis)
+    with pytest.raises(InvalidInput, match="log_wages: are all the same"):
+        estimate_with_wages(np.ones(30), workers, jobs, basis)
     with pytest.raises(InvalidInput, match="age: is not finite"):
         estimate_with_wages(wages, workers | {"age": np.full(30, np.nan)}, jobs, basis)
+
+
+def test_a_sample_sorted_almost_without_exception_is_not_certified():
+    rng = np.random.default_rng(0)
+    x = np.linspace(-1, 1, 40)
+    wages, noise = rng.normal(size=(2, 40))
+    estimate = estimate_with_wages(wages, {"x": x}, {"y": x + 0.01 * noise}, GAUSS)
+    assert estimate.certificate.verdict == "FAILED"
+    assert "the market does not clear" in estimate.certificate.failures[0]
 
 
 def test_wages_that_no_taste_scale_explains_are_doubted():
