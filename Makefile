@@ -11,9 +11,9 @@ demo: $(VENV)/installed
 	rm -rf demo-out
 	$(BIN)/shorematch demo --out demo-out
 
-# A worker holds a file's tests together, so that each compiles its programs once.
+# Work is stolen from the end of another's share, so neighbours mostly stay with their programs.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/installed-check
 	$(BIN)/ruff check
