@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
 from matching import Economy, InvalidInput, solve_equilibrium
-from matching.market import log_kernel, market_of
+from matching.market import exponents, market_of
 from matching.statistics import mean_wage_home, offshoring_rate
 
 # The closed economy is where foreign matches are at most this share of home matches.
@@ -77,7 +77,8 @@ def closed_economy_cost(economy: Economy) -> jax.Array:
     closed = solve_equilibrium(replace(economy, origins=economy.origins[:1]))
     market = market_of(_at_cost(economy, 0.0))
     t = (1.0 - market.theta) * (closed.log_unmatched_firms - jnp.log(market.mass_y))
-    most = logsumexp(log_kernel(market)[len(economy.home.mass) :] + t[None, :])
+    kernel, row, column = exponents(market, jnp.zeros_like(market.mass_x), t)
+    most = logsumexp((row + kernel.log_row_sums(column))[len(economy.home.mass) :])
     home = logsumexp(closed.log_matches[0])
     return economy.scale * jnp.maximum(most - home - jnp.log(_NEGLIGIBLE), 1.0)
 

@@ -12,6 +12,7 @@ from matching.economy import (
 from matching.equilibrium import Equilibrium, solve_equilibrium
 from matching.errors import InvalidInput, NotConverged, PrecisionError, ShorematchError
 from matching.fixed_margins import FixedMargins, solve_fixed_margins
+from matching.kernel_choice import choose_kernel, explain_kernel
 from matching.parameters import get_parameter, parameter_names, with_parameter
 from matching.statistics import STATISTICS, statistics
 from matching.status import Status
@@ -28,7 +29,9 @@ __all__ = [
     "PrecisionError",
     "ShorematchError",
     "Status",
+    "choose_kernel",
     "convert_intensity",
+    "explain_kernel",
     "get_parameter",
     "make_economy",
     "make_firms",

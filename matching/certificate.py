@@ -63,14 +63,14 @@ def _one_end(
     active_x, active_y = active(market)
 
     def look(state: _Search) -> _Search:
-        pi, ex, ey = excess(market, state.s, state.t)
-        round_x, round_y = rounding(market, pi, state.s, state.t)
+        matched, ex, ey = excess(market, state.s, state.t)
+        round_x, round_y = rounding(market, matched, state.s, state.t)
         found = jnp.all((side * ex >= round_x) | ~active_x) & jnp.all(
             (-side * ey >= round_y) | ~active_y
         )
         # aim at twice the rounding, so that what is reached survives it
         ds, minus_dt = solve_margins(
-            pi,
+            matched,
             *gaps(market, state.s, state.t),
             jnp.where(active_x, 2.0 * side * round_x - ex, 0.0),
             jnp.where(active_y, 2.0 * side * round_y + ey, 0.0),

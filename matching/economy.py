@@ -173,6 +173,9 @@ def economy_defects(economy: Economy) -> Mapping[str, str]:
             wanted = " or ".join(str(shape) for shape in shapes)
             note(name, f"has shape {value.shape} where {wanted} is needed")
             return False
+        if value.dtype != jnp.float64:
+            note(name, f"is {value.dtype}, which has lost digits; give it as float64")
+            return False
         if isinstance(value, jax.core.Tracer):
             return False
         array = np.asarray(value)
@@ -254,7 +257,9 @@ def convert_intensity(economy: Economy, unit: str, *, approximate: bool = False)
     if unit == economy.intensity_unit:
         return economy
     sides = {"firms": economy.firms.mass} | {f"origin.{o.name}": o.mass for o in economy.origins}
-    unequal = [name for name, mass in sides.items() if not np.ptp(mass) <= 1e-12 * np.max(mass)]
+    unequal = [
+        name for name, mass in sides.items() if not np.ptp(mass[mass > 0]) <= 1e-12 * np.max(mass)
+    ]
     if unequal and not approximate:
         raise InvalidInput(
             [
@@ -283,7 +288,10 @@ def _numbered(letter: str, count: int) -> tuple[str, ...]:
 
 
 def _array(value: Any) -> jax.Array:
-    return jnp.asarray(value, dtype=jnp.float64) if not isinstance(value, jax.Array) else value
+    """float64, unless the value has already lost digits, which :func:`economy_defects` notes."""
+    if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
+        return value
+    return jnp.asarray(value, dtype=jnp.float64)
 
 
 def _columns(value: Any) -> jax.Array:

@@ -1,5 +1,7 @@
 """The equilibrium with outside options: who works where, at home and abroad, at what wage."""
 
+import itertools
+import logging
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,16 +12,20 @@ from jax.tree_util import register_dataclass
 
 from matching.certificate import certify
 from matching.economy import Economy
-from matching.errors import require_float64
+from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
-from matching.market import active, log_kernel, log_partner_space, market_of
+from matching.kernel import DenseKernel, Kernel, Matches
+from matching.kernel_choice import choose_kernel
+from matching.market import active, exponents, log_partner_space, market_of
 from matching.solvers import find_potentials
-from matching.status import raise_unless_converged, verdict
+from matching.status import Status, raise_unless_converged, verdict
+
+_LOG = logging.getLogger("matching")
 
 
 @partial(
     register_dataclass,
-    data_fields=["economy", "log_matches", "log_unmatched", "log_unmatched_firms", "status",
+    data_fields=["economy", "kernel", "log_cells", "log_unmatched", "log_unmatched_firms", "status",
                  "iterations", "residual_workers", "residual_firms", "bound_workers",
                  "bound_firms", "wage_error_bound"],
     meta_fields=["solver"],
@@ -33,7 +39,8 @@ class Equilibrium:
     """
 
     economy: Economy
-    log_matches: tuple[jax.Array, ...]  # log π, (N_o, J)
+    kernel: Kernel  # what the equilibrium was solved with
+    log_cells: tuple[jax.Array, ...] | None  # log π, (N_o, J); None where the kernel is not dense
     log_unmatched: tuple[jax.Array, ...]  # log f0, (N_o,)
     log_unmatched_firms: jax.Array  # log g0, (J,)
     status: jax.Array  # (): a :class:`~matching.status.Status`
@@ -49,6 +56,29 @@ class Equilibrium:
     def max_residual(self) -> jax.Array:
         """Largest relative residual of any margin, both sides."""
         return jnp.concatenate([*self.residual_workers, self.residual_firms]).max()
+
+    @property
+    def log_matches(self) -> tuple[jax.Array, ...]:
+        """``log π``, ``(N_o, J)``; raises where the kernel never forms the matrix."""
+        if self.log_cells is None:
+            raise InvalidInput(
+                [f"matches: the {self.kernel.name} kernel never forms the matrix of matches; use "
+                 "statistics and match_products, or solve with kernel='dense'"]
+            )  # fmt: skip
+        return self.log_cells
+
+    @property
+    def match_products(self) -> tuple[Matches, ...]:
+        """``π`` of each origin behind products ``π v`` and ``π' u``, whatever the kernel."""
+        market = market_of(self.economy, self.kernel)
+        theta = market.theta
+        f0, g0 = jnp.concatenate(self.log_unmatched), self.log_unmatched_firms
+        s = jnp.where(jnp.isfinite(f0), theta * (f0 - jnp.log(market.mass_x)), 0.0)
+        t = jnp.where(jnp.isfinite(g0), (1.0 - theta) * (g0 - jnp.log(market.mass_y)), 0.0)
+        kernel, row, column = exponents(market, s, t)
+        matches = kernel.matches(row, column)
+        ends = np.cumsum([0, *(o.mass.shape[0] for o in self.economy.origins)]).tolist()
+        return tuple(matches.rows(*pair) for pair in itertools.pairwise(ends))
 
     @property
     def matches(self) -> tuple[jax.Array, ...]:
@@ -149,13 +179,20 @@ def output(economy: Economy, origin: int) -> jax.Array:
 
 
 def solve_equilibrium(
-    economy: Economy, solver: str = "newton", *, max_iter: int | None = None, throw: bool = True
+    economy: Economy,
+    solver: str = "newton",
+    *,
+    kernel: str | Kernel = "auto",
+    max_iter: int | None = None,
+    throw: bool = True,
 ) -> Equilibrium:
     """Find the equilibrium of an economy, with a certificate.
 
     Matches solve ``λ log π = q − a − b`` with all three kinds of margins met (slides, equations 4
     to 10). ``solver`` is ``"newton"`` (default; damped Newton on the convex potential, continued
     in ``λ``) or ``"ipfp"`` (iterated proportional fitting, slower where few are unmatched).
+    ``kernel`` is ``"auto"``, the name of a kernel, or what :func:`choose_kernel` returned; only a
+    dense one can be chosen inside ``jit``.
 
     With ``throw`` an equilibrium whose margins are not met raises
     :class:`~matching.errors.NotConverged`, which carries the result; without, or inside ``jit``,
@@ -171,15 +208,20 @@ def solve_equilibrium(
     0.731059
     """
     require_float64()
-    equilibrium = _solve(economy, solver, max_iter)
+    chosen = choose_kernel(economy, kernel) if isinstance(kernel, str) else kernel
+    equilibrium = _solve(economy, chosen, solver, max_iter)
+    if kernel == "auto" and chosen.name == "low rank" and equilibrium.status != Status.CERTIFIED:
+        exact = choose_kernel(economy, "auto", low_rank=False)
+        _LOG.info("the low-rank kernel left the equilibrium uncertified; solving %s", exact.name)
+        equilibrium = _solve(economy, exact, solver, max_iter)
     if throw:
         raise_unless_converged(equilibrium)
     return equilibrium
 
 
 @partial(jax.jit, static_argnames=("solver", "max_iter"))
-def _solve(economy: Economy, solver: str, max_iter: int | None) -> Equilibrium:
-    market = market_of(economy)
+def _solve(economy: Economy, kernel: Kernel, solver: str, max_iter: int | None) -> Equilibrium:
+    market = market_of(economy, kernel)
     s, t, iterations = find_potentials(market, solver, max_iter, None)
     certificate = certify(jax.lax.stop_gradient(market), s, t)
     s, t = with_derivatives(market, s, t)
@@ -188,7 +230,6 @@ def _solve(economy: Economy, solver: str, max_iter: int | None) -> Equilibrium:
     active_x, active_y = active(market)
     log_f0 = jnp.where(active_x, jnp.log(market.mass_x) + s / theta, -jnp.inf)
     log_g0 = jnp.where(active_y, jnp.log(market.mass_y) + t / (1.0 - theta), -jnp.inf)
-    log_pi = log_kernel(market) + s[:, None] + t[None, :]
     wage_bound = ((1.0 - theta) * certificate.bound_s).max() + (theta * certificate.bound_t).max()
 
     ends = np.cumsum([o.mass.shape[0] for o in economy.origins])[:-1].tolist()
@@ -196,9 +237,14 @@ def _solve(economy: Economy, solver: str, max_iter: int | None) -> Equilibrium:
     def by_origin(values: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(jnp.split(values, ends))
 
+    log_cells = None
+    if isinstance(market.kernel, DenseKernel):
+        _, row, column = exponents(market, s, t)
+        log_cells = by_origin(market.kernel.log_affinity + row[:, None] + column[None, :])
     return Equilibrium(
         economy=economy,
-        log_matches=by_origin(log_pi),
+        kernel=market.kernel,
+        log_cells=log_cells,
         log_unmatched=by_origin(log_f0),
         log_unmatched_firms=log_g0,
         status=verdict(certificate.max_residual, wage_bound),

@@ -11,7 +11,7 @@ from jax.tree_util import register_dataclass
 
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
-from matching.market import active, excess, log_kernel, market_of_margins
+from matching.market import active, excess, exponents, market_of_margins
 from matching.solvers import find_potentials
 from matching.status import raise_unless_converged, verdict
 
@@ -119,8 +119,9 @@ def _solve(
     s, t = with_derivatives(market, s, t)
     a, b = -(market.log_weight_x + s), -(market.log_weight_y + t)
     gauge = jnp.sum(mass_y * jnp.where(active_y, b, 0.0)) / mass_y.sum()
+    _, row, column = exponents(market, s, t)
     return FixedMargins(
-        log_matches=log_kernel(market) + s[:, None] + t[None, :],
+        log_matches=log_affinity + row[:, None] + column[None, :],
         multiplier_x=a + gauge,
         multiplier_y=b - gauge,
         status=verdict(jnp.maximum(residual_x.max(), residual_y.max())),

@@ -31,19 +31,19 @@ def _implicit_jvp(primals: Any, tangents: Any) -> Any:
         return excess(m, s, t)[1:]
 
     _, (dx, dy) = jax.jvp(margins, (market,), (d_market,))
-    pi = excess(market, s, t)[0]
+    matched = excess(market, s, t)[0]
     gap_x, gap_y = gaps(market, s, t)
 
     def hessian(z: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         return (
-            (gap_x + pi.sum(1)) * z[0] - pi @ z[1],
-            (gap_y + pi.sum(0)) * z[1] - pi.T @ z[0],
+            (gap_x + matched.workers) * z[0] - matched.matches.times(z[1][:, None])[:, 0],
+            (gap_y + matched.firms) * z[1] - matched.matches.transposed_times(z[0][:, None])[:, 0],
         )
 
     ds, minus_dt = lax.custom_linear_solve(
         hessian,
         (-dx, dy),
-        lambda _, rhs: solve_margins(pi, gap_x, gap_y, *rhs),
+        lambda _, rhs: solve_margins(matched, gap_x, gap_y, *rhs),
         symmetric=True,
     )
     return (s, t), (ds, jnp.negative(minus_dt))

@@ -5,9 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import logsumexp
 
-from matching.market import Market, log_kernel
+from matching.market import Market, exponents
 
 # h(u) = log(e^u + e^{p+θu}) is convex with slope in [θ, 1] and at most log 2 at the start, so
 # Newton from the right never overshoots; eight steps reach rounding for every θ in (0, 1).
@@ -22,16 +21,15 @@ def iterate(
     ``tolerance`` bounds the relative residual of the firms' margins; the workers' hold exactly
     after each half step. Convergence is linear, at a rate that nears one as the unmatched vanish.
     """
-    log_k = log_kernel(market)
-    log_mass_x, log_mass_y = jnp.log(market.mass_x), jnp.log(market.mass_y)
+    none_x, none_y = jnp.zeros_like(market.mass_x), jnp.zeros_like(market.mass_y)
+    kernel, weight_x, weight_y = exponents(market, none_x, none_y)
+    share_x, share_y = weight_x - jnp.log(market.mass_x), weight_y - jnp.log(market.mass_y)
 
     def workers(t: jax.Array) -> jax.Array:
-        return half_step(
-            logsumexp(log_k + t[None, :], axis=1) - log_mass_x, market.theta, market.singles
-        )
+        return half_step(share_x + kernel.log_row_sums(weight_y + t), market.theta, market.singles)
 
     def firms(s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        p = logsumexp(log_k + s[:, None], axis=0) - log_mass_y
+        p = share_y + kernel.log_column_sums(weight_x + s)
         left_over = jnp.expm1(t / (1.0 - market.theta)) if market.singles else -1.0
         inactive = jnp.isneginf(p)
         residual = jnp.where(inactive, 0.0, jnp.abs(jnp.exp(p + t) + left_over))

@@ -14,20 +14,61 @@ every entry of the inverse is right to rounding however near the matrix is to si
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.sparse.linalg import cg
 
+from matching.kernel import DenseMatches
+from matching.market import Matched
+
+# Up to this many types on the smaller side a dense system is eliminated.
+_DIRECT = 300
+# Steps of conjugate gradients, and the residual at which they end; the certificate checks anew.
+_CG_STEPS, _CG_TOLERANCE = 500, 1e-11
 # Pivots are taken one at a time inside a block of this many rows; blocks meet by matrix products.
 _BLOCK = 32
 
 
 def solve_margins(
-    matches: jax.Array, gap_x: jax.Array, gap_y: jax.Array, rhs_x: jax.Array, rhs_y: jax.Array
+    matched: Matched, gap_x: jax.Array, gap_y: jax.Array, rhs_x: jax.Array, rhs_y: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Solve ``M [z_x; z_y] = [rhs_x; rhs_y]`` for matches ``π (N, J)`` and nonnegative gaps.
 
-    The larger side is eliminated first, so the cost is ``N J min(N, J)``.
+    Small dense matches are eliminated, the larger side first; large ones, and those that are no
+    matrix, are left to conjugate gradients on the Schur complement of the firms.
     """
+    matches = matched.matches
+    if isinstance(matches, DenseMatches) and min(matches.pi.shape) <= _DIRECT:
+        return _by_elimination(matches.pi, gap_x, gap_y, rhs_x, rhs_y)
+    return _by_conjugate_gradients(matched, gap_x, gap_y, rhs_x, rhs_y)
+
+
+def _by_conjugate_gradients(
+    matched: Matched, gap_x: jax.Array, gap_y: jax.Array, rhs_x: jax.Array, rhs_y: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    diagonal_x, diagonal_y = gap_x + matched.workers, gap_y + matched.firms
+    inverse = jnp.where(diagonal_x > 0, 1.0 / jnp.where(diagonal_x > 0, diagonal_x, 1.0), 0.0)
+    # in units of the firms' own diagonal the system has ones on it, whatever the masses
+    root = jnp.sqrt(jnp.where(diagonal_y > 0, diagonal_y, 1.0))
+
+    def times(z: jax.Array) -> jax.Array:
+        return matched.matches.times(z[:, None])[:, 0]
+
+    def transposed_times(z: jax.Array) -> jax.Array:
+        return matched.matches.transposed_times(z[:, None])[:, 0]
+
+    def schur(z: jax.Array) -> jax.Array:
+        return (diagonal_y * (z / root) - transposed_times(inverse * times(z / root))) / root
+
+    rhs = (rhs_y + transposed_times(inverse * rhs_x)) / root
+    z, _ = cg(schur, rhs, tol=_CG_TOLERANCE, maxiter=_CG_STEPS)
+    z_y = z / root
+    return inverse * (rhs_x + times(z_y)), z_y
+
+
+def _by_elimination(
+    matches: jax.Array, gap_x: jax.Array, gap_y: jax.Array, rhs_x: jax.Array, rhs_y: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     if matches.shape[0] < matches.shape[1]:
-        z_y, z_x = solve_margins(matches.T, gap_y, gap_x, rhs_y, rhs_x)
+        z_y, z_x = _by_elimination(matches.T, gap_y, gap_x, rhs_y, rhs_x)
         return z_x, z_y
     diagonal = gap_x + matches.sum(1)
     inverse = jnp.where(diagonal > 0, 1.0 / jnp.where(diagonal > 0, diagonal, 1.0), 0.0)

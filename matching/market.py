@@ -14,19 +14,21 @@ With matched margins given (no singles) the exponential terms are absent.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 
 from matching.economy import Economy
+from matching.kernel import DenseKernel, Kernel, Matches, sums
 
 _EPS = float(jnp.finfo(jnp.float64).eps)
 
 
 @partial(
     register_dataclass,
-    data_fields=["log_affinity", "log_worth_x", "log_worth_y", "log_weight_x", "log_weight_y",
+    data_fields=["kernel", "log_worth_x", "log_worth_y", "log_weight_x", "log_weight_y",
                  "mass_x", "mass_y", "theta", "magnitude"],
     meta_fields=["singles"],
 )  # fmt: skip
@@ -34,12 +36,12 @@ _EPS = float(jnp.finfo(jnp.float64).eps)
 class Market:
     """A two-sided matching problem in normalised unknowns; ``N`` workers types, ``J`` firm types.
 
-    ``L_ij = log_affinity_ij + log_worth_x_i + log_worth_y_j + log_weight_x_i + log_weight_y_j``.
+    ``L_ij = u_i·v_j + log_worth_x_i + log_worth_y_j + log_weight_x_i + log_weight_y_j``.
     Continuation scales the first three, which are money over ``λ``, and keeps the weights.
     A type of zero mass has weight −∞ and mass 1: it matches nobody and disturbs nobody.
     """
 
-    log_affinity: jax.Array  # x'Φy/λ, (N, J)
+    kernel: Kernel  # exp(x'Φy/λ), (N, J)
     log_worth_x: jax.Array  # (N,)
     log_worth_y: jax.Array  # (J,)
     log_weight_x: jax.Array  # (N,)
@@ -51,8 +53,19 @@ class Market:
     singles: bool = True
 
 
-def market_of(economy: Economy) -> Market:
-    """Stack an economy's origins into one market (docs/equations.md, equilibrium)."""
+class Matched(NamedTuple):
+    """Matches and their sums on both sides."""
+
+    matches: Matches
+    workers: jax.Array  # Σ_j π, (N,)
+    firms: jax.Array  # Σ_i π, (J,)
+
+
+def market_of(economy: Economy, kernel: Kernel | None = None) -> Market:
+    """Stack an economy's origins into one market (docs/equations.md, equilibrium).
+
+    ``kernel`` is one that was chosen for this economy, or ``None`` for a dense one.
+    """
     lam = economy.scale
     theta = economy.lambda_x / lam
     firms = economy.firms
@@ -71,13 +84,13 @@ def market_of(economy: Economy) -> Market:
         weight.append(theta * _log_mass(origin.mass) + (1.0 - theta) * log_omega)
         mass.append(origin.mass)
         magnitude.append(sum(jnp.max(jnp.abs(term)) for term in terms))
-    skills = jnp.concatenate([origin.skills for origin in economy.origins])
-    log_affinity = (skills @ economy.affinity) @ firms.characteristics.T / lam
+    u, v = factors(economy)
     mass_x = jnp.concatenate(mass)
     worth_y = jnp.broadcast_to(-firms.outside_option / lam, firms.mass.shape)
-    absolute = jnp.abs(skills) @ jnp.abs(economy.affinity) @ jnp.abs(firms.characteristics).T / lam
+    skills = jnp.stack([jnp.abs(origin.skills).max(0) for origin in economy.origins]).max(0)
+    largest = skills @ jnp.abs(economy.affinity) @ jnp.abs(firms.characteristics).max(0) / lam
     return Market(
-        log_affinity=log_affinity,
+        kernel=DenseKernel(u @ v.T) if kernel is None else kernel.of(u, v),
         log_worth_x=jnp.concatenate(worth),
         log_worth_y=worth_y,
         log_weight_x=jnp.concatenate(weight),
@@ -85,15 +98,25 @@ def market_of(economy: Economy) -> Market:
         mass_x=jnp.where(mass_x > 0, mass_x, 1.0),
         mass_y=jnp.where(firms.mass > 0, firms.mass, 1.0),
         theta=theta,
-        magnitude=absolute.max() + jnp.stack(magnitude).max() + jnp.abs(worth_y).max(),
+        magnitude=largest + jnp.stack(magnitude).max() + jnp.abs(worth_y).max(),
     )
+
+
+def factors(economy: Economy) -> tuple[jax.Array, jax.Array]:
+    """``u (N, d)``, ``v (J, d)`` with ``u_i·v_j = x_i'Φy_j/λ``, origins stacked, d the smaller."""
+    skills = jnp.concatenate([origin.skills for origin in economy.origins])
+    characteristics = economy.firms.characteristics
+    affinity = economy.affinity / economy.scale
+    if affinity.shape[0] <= affinity.shape[1]:
+        return skills, characteristics @ affinity.T
+    return skills @ affinity, characteristics
 
 
 def market_of_margins(log_affinity: jax.Array, mass_x: jax.Array, mass_y: jax.Array) -> Market:
     """The market without outside options: matched margins given, kernel ``exp(log_affinity)``."""
     zeros_x, zeros_y = jnp.zeros_like(mass_x), jnp.zeros_like(mass_y)
     return Market(
-        log_affinity=log_affinity,
+        kernel=DenseKernel(log_affinity),
         log_worth_x=zeros_x,
         log_worth_y=zeros_y,
         log_weight_x=_log_mass(mass_x),
@@ -113,10 +136,16 @@ def log_partner_space(economy: Economy, mass: jax.Array) -> jax.Array:
     return jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0) / mass.sum()), 0.0)
 
 
-def log_kernel(market: Market, kappa: jax.Array | float = 1.0) -> jax.Array:
-    """``L (N, J)``; ``kappa`` in (0, 1] shrinks money over ``λ`` (continuation)."""
-    money = market.log_affinity + market.log_worth_x[:, None] + market.log_worth_y[None, :]
-    return kappa * money + market.log_weight_x[:, None] + market.log_weight_y[None, :]
+def exponents(
+    market: Market, s: jax.Array, t: jax.Array, kappa: jax.Array | float = 1.0
+) -> tuple[Kernel, jax.Array, jax.Array]:
+    """The kernel and the row and column exponents that make ``π``.
+
+    ``kappa`` in (0, 1] shrinks money over ``λ`` (continuation).
+    """
+    row = kappa * market.log_worth_x + market.log_weight_x + s
+    column = kappa * market.log_worth_y + market.log_weight_y + t
+    return market.kernel.scaled(jnp.asarray(kappa)), row, column
 
 
 def unmatched(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -131,18 +160,20 @@ def unmatched(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, ja
 
 def excess(
     market: Market, s: jax.Array, t: jax.Array, kappa: jax.Array | float = 1.0
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+) -> tuple[Matched, jax.Array, jax.Array]:
     """Matches ``π (N, J)`` and each margin's excess demand, in masses: the gradient of ``F``."""
-    pi = jnp.exp(log_kernel(market, kappa) + s[:, None] + t[None, :])
+    kernel, row, column = exponents(market, s, t, kappa)
+    matches = kernel.matches(row, column)
+    matched = Matched(matches, *sums(matches, (len(row), len(column))))
     if market.singles:
         # expm1 keeps the margins of types that are hardly matched: f0 − f̄ without cancellation
-        excess_x = market.mass_x * jnp.expm1(s / market.theta) + pi.sum(1)
-        excess_y = market.mass_y * jnp.expm1(t / (1.0 - market.theta)) + pi.sum(0)
+        excess_x = market.mass_x * jnp.expm1(s / market.theta) + matched.workers
+        excess_y = market.mass_y * jnp.expm1(t / (1.0 - market.theta)) + matched.firms
     else:
         active_x, active_y = active(market)
-        excess_x = pi.sum(1) - jnp.where(active_x, market.mass_x, 0.0)
-        excess_y = pi.sum(0) - jnp.where(active_y, market.mass_y, 0.0)
-    return pi, excess_x, excess_y
+        excess_x = matched.workers - jnp.where(active_x, market.mass_x, 0.0)
+        excess_y = matched.firms - jnp.where(active_y, market.mass_y, 0.0)
+    return matched, excess_x, excess_y
 
 
 def gaps(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -177,24 +208,26 @@ def active(market: Market) -> tuple[jax.Array, jax.Array]:
 
 
 def rounding(
-    market: Market, pi: jax.Array, s: jax.Array, t: jax.Array
+    market: Market, matched: Matched, s: jax.Array, t: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Bound on the rounding error of each margin's excess, in masses, ``(N,)`` and ``(J,)``.
+    """Bound on the numerical error of each margin's excess, in masses, ``(N,)`` and ``(J,)``.
 
     A match's relative error is that of its exponent, ε times the size of the terms summed in it;
-    a sum of n terms adds √n (Higham and Mary 2019, the probabilistic bound).
+    a sum of n terms adds √n (Higham and Mary 2019, the probabilistic bound); the kernel adds its
+    own error.
     """
     size = market.magnitude + jnp.max(jnp.abs(s)) + jnp.max(jnp.abs(t))
     size = size + _largest(market.log_weight_x) + _largest(market.log_weight_y)
     f0, g0 = unmatched(market, s, t)
+    error_x, error_y = matched.matches.error()
 
     def one_side(total: jax.Array, single: jax.Array, mass: jax.Array, count: int) -> jax.Array:
         unit = _EPS * (4.0 + count**0.5)
         return (unit + _EPS * size) * total + _EPS * (4.0 + size) * single + 2.0 * _EPS * mass
 
     return (
-        one_side(pi.sum(1), f0, market.mass_x, pi.shape[1]),
-        one_side(pi.sum(0), g0, market.mass_y, pi.shape[0]),
+        one_side(matched.workers, f0, market.mass_x, len(t)) + error_x,
+        one_side(matched.firms, g0, market.mass_y, len(s)) + error_y,
     )
 
 

@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.scipy.special import logsumexp
 
 from matching.m_matrix import solve_margins
-from matching.market import Market, excess, gaps, log_kernel, relative, rounding, step_length
+from matching.market import Market, excess, exponents, gaps, relative, rounding, step_length
 
 # Continuation starts where no log kernel entry that is money over λ exceeds this size.
 _GENTLE = 8.0
@@ -35,24 +34,21 @@ def iterate(
     residual of the margins is below ``tolerance`` and has stopped falling, so that rounding alone
     is left.
     """
-    log_k = log_kernel(market)
-    size = jnp.abs(log_k - market.log_weight_x[:, None] - market.log_weight_y[None, :])
-    largest = jnp.max(jnp.where(jnp.isnan(size), 0.0, size))
-    kappa = jnp.minimum(1.0, _GENTLE / jnp.maximum(largest, _GENTLE))
+    kappa = _first_stage(market)
 
     def unfinished(state: _State) -> jax.Array:
         return ~state.done & (state.iteration < max_iter)
 
     def step(state: _State) -> _State:
         s, t, kappa = state.s, state.t, state.kappa
-        pi, excess_x, excess_y = excess(market, s, t, kappa)
+        matched, excess_x, excess_y = excess(market, s, t, kappa)
         residual = relative(market, excess_x, excess_y)
-        floor = relative(market, *rounding(market, pi, s, t))
+        floor = relative(market, *rounding(market, matched, s, t))
         near = residual <= jnp.maximum(tolerance, floor)
         stalled = near & (residual > 0.25 * state.residual)
         done = (kappa == 1.0) & (stalled | (residual == 0.0)) | jnp.isnan(residual)
 
-        ds, minus_dt = solve_margins(pi, *gaps(market, s, t), -excess_x, excess_y)
+        ds, minus_dt = solve_margins(matched, *gaps(market, s, t), -excess_x, excess_y)
         dt = -minus_dt
         length = step_length(market, ds, dt)
         # potentials are money over λ too, so a stage hands them on scaled like the kernel
@@ -73,6 +69,14 @@ def iterate(
     return state.s, state.t, state.iteration
 
 
+def _first_stage(market: Market) -> jax.Array:
+    """The share ``κ`` of money over ``λ`` to begin with; 1 where all of it is gentle."""
+    worth = jnp.abs(market.log_worth_x).max() + jnp.abs(market.log_worth_y).max()
+    largest = market.kernel.largest()
+    size = jnp.where(largest > 0, largest + worth, 0.0)
+    return jnp.minimum(1.0, _GENTLE / jnp.maximum(jnp.nan_to_num(size), _GENTLE))
+
+
 def _from_below(
     market: Market, s: jax.Array, t: jax.Array, kappa: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -80,8 +84,8 @@ def _from_below(
 
     From above a damped step gains one log point, from below it gains any distance.
     """
-    log_k = log_kernel(market, kappa)
-    too_much = logsumexp(log_k + s[:, None] + t[None, :], axis=1) - jnp.log(market.mass_x)
-    s = s - jnp.maximum(too_much, 0.0)
-    too_much = logsumexp(log_k + s[:, None] + t[None, :], axis=0) - jnp.log(market.mass_y)
-    return s, t - jnp.maximum(too_much, 0.0)
+    kernel, row, column = exponents(market, s, t, kappa)
+    too_much = row + kernel.log_row_sums(column) - jnp.log(market.mass_x)
+    lower = jnp.maximum(too_much, 0.0)
+    too_much = column + kernel.log_column_sums(row - lower) - jnp.log(market.mass_y)
+    return s - lower, t - jnp.maximum(too_much, 0.0)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from matching.economy import Economy, Firms, Origin, economy_defects
-from matching.errors import InvalidInput
+from matching.errors import InvalidInput, require_float64
 
 # name in an economy file → field; the group says which dataclass holds it
 _GROUPS: dict[str, dict[str, str]] = {
@@ -51,6 +51,7 @@ def with_parameter(economy: Economy, name: str, value: jax.Array | float) -> Eco
     one) and for a value that makes the economy invalid.
     """
     holder, field = _find(economy, name)
+    require_float64()
     value = jnp.asarray(value, dtype=jnp.float64)
     old = getattr(holder, field)
     if value.ndim == 0:

@@ -2,28 +2,34 @@
 
 Home is the first origin. Wages, outputs and profits are averaged over matches by their mass.
 Profiles by type come first, the scalars of the published tables after them; ``STATISTICS`` lists
-the scalars under their public keys.
+the scalars under their public keys. All are computed from products of ``π`` with a few columns, so
+that they cost what the kernel's products cost.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from matching.equilibrium import Equilibrium
+from matching.kernel import Matches, sums
 from matching.market import log_partner_space
+
+# Of indices, relative to their squares: what rounding leaves of no variation at all.
+_NO_VARIATION = 1e-28
 
 # ---------------------------------------------------------------- profiles by type
 
 
 def matched_workers(eq: Equilibrium) -> tuple[jax.Array, ...]:
     """Matched mass of each worker type ``f = Σ_y π``, ``(N_o,)`` per origin."""
-    return tuple(pi.sum(1) for pi in eq.matches)
+    return tuple(side.workers for side in _origins(eq))
 
 
 def hires(eq: Equilibrium) -> tuple[jax.Array, ...]:
     """Mass of each firm type's hires from each origin ``Σ_x π``, ``(J,)`` per origin."""
-    return tuple(pi.sum(0) for pi in eq.matches)
+    return tuple(side.hires for side in _origins(eq))
 
 
 def unemployment_by_worker(eq: Equilibrium) -> tuple[jax.Array, ...]:
@@ -34,20 +40,21 @@ def unemployment_by_worker(eq: Equilibrium) -> tuple[jax.Array, ...]:
 def mean_wage_by_worker(eq: Equilibrium) -> tuple[jax.Array, ...]:
     """``E[w|x]`` of each worker type, money, ``(N_o,)`` per origin."""
     return tuple(
-        _ratio(_total(pi, w, axis=1), pi.sum(1))
-        for pi, w in zip(eq.matches, eq.wages, strict=True)
-    )  # fmt: skip
+        _ratio(side.by_worker(wage), side.workers)
+        for side, wage in zip(_origins(eq), _wages(eq), strict=True)
+    )
 
 
 def mean_wage_by_firm(eq: Equilibrium) -> jax.Array:
     """``E[w|y]`` over each firm type's home hires, money, ``(J,)``."""
-    return _ratio(_total(eq.matches[0], eq.wages[0], axis=0), eq.matches[0].sum(0))
+    home = _origins(eq)[0]
+    return _ratio(home.by_firm(_wages(eq)[0]), home.hires)
 
 
 def mean_match_quality_by_firm(eq: Equilibrium) -> jax.Array:
     """``E[x|y]`` over each firm type's home hires, ``(J, m)``."""
-    pi = eq.matches[0]
-    return _ratio(pi.T @ eq.economy.home.skills, pi.sum(0)[:, None])
+    home = _origins(eq)[0]
+    return _ratio(home.matches.transposed_times(eq.economy.home.skills), home.hires[:, None])
 
 
 def offshoring_share_by_firm(eq: Equilibrium) -> jax.Array:
@@ -67,13 +74,13 @@ def unemployment_rate(eq: Equilibrium) -> jax.Array:
 
 def offshoring_rate(eq: Equilibrium) -> jax.Array:
     """``|f*|/|f|``: matches with all foreign origins over home matches."""
-    home, *foreign = (pi.sum() for pi in eq.matches)
+    home, *foreign = (side.mass for side in _origins(eq))
     return _ratio(sum(foreign, jnp.zeros_like(home)), home)
 
 
 def mean_wage_home(eq: Equilibrium) -> jax.Array:
     """``E(w)`` over home matches, money."""
-    return _mean(eq.matches[:1], eq.wages[:1])
+    return _mean(_origins(eq)[:1], _wages(eq)[:1])
 
 
 def sd_wage_home(eq: Equilibrium) -> jax.Array:
@@ -83,54 +90,57 @@ def sd_wage_home(eq: Equilibrium) -> jax.Array:
 
 def mean_wage_foreign(eq: Equilibrium) -> jax.Array:
     """``E(w*)`` over all foreign matches, money; NaN without any."""
-    return _mean(eq.matches[1:], eq.wages[1:])
+    return _mean(_origins(eq)[1:], _wages(eq)[1:])
 
 
 def wage_spread_by_skill(eq: Equilibrium, skill: int = 0) -> jax.Array:
     """``E(wage|x)_{10−90}``: mean home wage of the top skill decile minus the bottom, money."""
-    pi = eq.matches[0]
-    values = eq.economy.home.skills[:, skill]
+    home = _origins(eq)[0]
+    origin = eq.economy.home
     return _decile_spread(
-        values, eq.economy.home.mass, _total(pi, eq.wages[0], axis=1), pi.sum(1)
-    )  # fmt: skip
+        origin.skills[:, skill], origin.mass, home.by_worker(_wages(eq)[0]), home.workers
+    )
 
 
 def wage_spread_by_firm(eq: Equilibrium, characteristic: int = 0) -> jax.Array:
     """``E(wage|y)_{10−90}``: mean home wage in the top firm decile minus the bottom, money."""
-    pi = eq.matches[0]
+    home = _origins(eq)[0]
     firms = eq.economy.firms
     return _decile_spread(
-        firms.characteristics[:, characteristic], firms.mass, _total(pi, eq.wages[0], axis=0),
-        pi.sum(0),
+        firms.characteristics[:, characteristic], firms.mass, home.by_firm(_wages(eq)[0]),
+        home.hires,
     )  # fmt: skip
 
 
 def var_wage(eq: Equilibrium) -> jax.Array:
     """Variance of wages over home matches, money²."""
-    return _variance(eq.matches[0], _defined(eq.matches[0], eq.wages[0]))
+    home, wage = _origins(eq)[0], _wages(eq)[0]
+    # about the mean, so that nothing is lost where wages hardly vary
+    about_mean = wage._replace(worker=wage.worker - mean_wage_home(eq))
+    return home.second_moment(about_mean) / home.mass
 
 
 def var_wage_between_firms(eq: Equilibrium) -> jax.Array:
     """Variance over home matches of the firm type's mean wage ``E[w|y]``, money²."""
-    weight = eq.matches[0].sum(0)
+    weight = _origins(eq)[0].hires
     return _variance(weight, _defined(weight, mean_wage_by_firm(eq)))
 
 
 def var_skill(eq: Equilibrium) -> jax.Array:
-    """Variance of each skill over home matches, ``(m,)``."""
-    return _variance_of_skills(eq.matches[0].sum(1), eq.economy.home.skills)
+    """Variance of each skill over home matches, ``(m,)``; a scalar for one skill."""
+    return _variance_of_skills(_origins(eq)[0].workers, eq.economy.home.skills)
 
 
 def var_skill_between_firms(eq: Equilibrium) -> jax.Array:
-    """Variance over home matches of the firm type's mean skill ``E[x|y]``, ``(m,)``."""
-    weight = eq.matches[0].sum(0)
+    """Variance over home matches of the firm type's mean skill ``E[x|y]``, as ``var_skill``."""
+    weight = _origins(eq)[0].hires
     quality = _defined(weight[:, None], mean_match_quality_by_firm(eq))
     return _variance_of_skills(weight, quality)
 
 
 def mean_output(eq: Equilibrium) -> jax.Array:
     """``E(q)`` over home matches, money."""
-    return _mean(eq.matches[:1], eq.outputs[:1])
+    return _mean(_origins(eq)[:1], _outputs(eq)[:1])
 
 
 def wage_share(eq: Equilibrium) -> jax.Array:
@@ -139,13 +149,13 @@ def wage_share(eq: Equilibrium) -> jax.Array:
 
 
 def mean_profit_home(eq: Equilibrium) -> jax.Array:
-    """``E(r)`` over home matches, money."""
-    return _mean(eq.matches[:1], eq.profits[:1])
+    """``E(r) = E(q) − E(w)`` over home matches, money."""
+    return mean_output(eq) - mean_wage_home(eq)
 
 
 def mean_profit_foreign(eq: Equilibrium) -> jax.Array:
     """``E(r*)`` over all foreign matches, money; NaN without any."""
-    return _mean(eq.matches[1:], eq.profits[1:])
+    return _mean(_origins(eq)[1:], _outputs(eq)[1:]) - mean_wage_foreign(eq)
 
 
 def sorting(eq: Equilibrium) -> jax.Array:
@@ -154,16 +164,17 @@ def sorting(eq: Equilibrium) -> jax.Array:
     NaN where the affinity matrix is zero or one index does not vary.
     """
     economy = eq.economy
+    home = _origins(eq)[0]
     u, _, vt = jnp.linalg.svd(economy.affinity, full_matrices=False)
-    pi = eq.matches[0]
     index_x = economy.home.skills @ u[:, 0]
     index_y = economy.firms.characteristics @ vt[0]
-    total = pi.sum()
-    dx = index_x - pi.sum(1) @ index_x / total
-    dy = index_y - pi.sum(0) @ index_y / total
-    variance = (pi.sum(1) @ dx**2) * (pi.sum(0) @ dy**2)
-    varies = (variance > 0) & jnp.any(economy.affinity != 0)
-    return jnp.where(varies, dx @ pi @ dy / jnp.sqrt(jnp.where(varies, variance, 1.0)), jnp.nan)
+    dx = index_x - home.workers @ index_x / home.mass
+    dy = index_y - home.hires @ index_y / home.mass
+    variance = (home.workers @ dx**2) * (home.hires @ dy**2)
+    size = (home.workers @ index_x**2) * (home.hires @ index_y**2)
+    varies = (variance > _NO_VARIATION * size) & jnp.any(economy.affinity != 0)
+    covariance = dx @ home.matches.times(dy[:, None])[:, 0]
+    return jnp.where(varies, covariance / jnp.sqrt(jnp.where(varies, variance, 1.0)), jnp.nan)
 
 
 def welfare_workers_home(eq: Equilibrium) -> jax.Array:
@@ -183,15 +194,14 @@ def welfare_firms(eq: Equilibrium) -> jax.Array:
 
 
 def welfare(eq: Equilibrium) -> jax.Array:
-    """``W``: workers' and firms' expected utility; equals output + outside options + entropy."""
+    """``W``: workers' and firms' expected utility; equals output + outside income + entropy."""
     return welfare_workers_home(eq) + welfare_workers_foreign(eq) + welfare_firms(eq)
 
 
 def output(eq: Equilibrium) -> jax.Array:
     """``Σ π q`` over all origins, money times mass."""
-    return sum(
-        (jnp.sum(pi * q) for pi, q in zip(eq.matches, eq.outputs, strict=True)), jnp.asarray(0.0)
-    )
+    totals = (side.total(q) for side, q in zip(_origins(eq), _outputs(eq), strict=True))
+    return sum(totals, jnp.asarray(0.0))
 
 
 def outside_income(eq: Equilibrium) -> jax.Array:
@@ -204,22 +214,31 @@ def outside_income(eq: Equilibrium) -> jax.Array:
 
 
 def entropy(eq: Equilibrium) -> jax.Array:
-    """The taste terms of welfare, both sides (docs/equations.md, welfare), money times mass."""
+    """The taste terms of welfare, both sides (docs/equations.md, welfare), money times mass.
+
+    ``−λ_x Σ[π(log(π/f̄) − ν_x) + f0 log(f0/f̄)] − λ_y Σ[π(log(π/ḡ) − ν_y) + g0 log(g0/ḡ)]``, with
+    ``λ log π = q − a − b`` put in for the matches.
+    """
     economy = eq.economy
     firms = economy.firms
     log_omega_y = log_partner_space(economy, firms.mass)
     total = economy.lambda_y * _self_information(
         eq.unmatched_firms, eq.log_unmatched_firms - jnp.log(firms.mass)
     )
-    for o, pi, log_pi, f0, log_f0 in zip(
-        economy.origins, eq.matches, eq.log_matches, eq.unmatched, eq.log_unmatched, strict=True
-    ):
-        log_omega_x = log_partner_space(economy, o.mass)
-        to_workers = log_pi - jnp.log(o.mass)[:, None] - log_omega_y[None, :] - o.nu_x
-        to_firms = log_pi - jnp.log(firms.mass)[None, :] - log_omega_x[:, None] - o.nu_y
-        total += economy.lambda_x * _self_information(pi, to_workers)
+    for k, (o, side, q) in enumerate(zip(economy.origins, _origins(eq), _outputs(eq), strict=True)):
+        log_density_x = jnp.log(o.mass) - log_partner_space(economy, o.mass)
+        log_density_y = jnp.log(firms.mass) - log_omega_y
+        a, b = _defined(o.mass, eq.multipliers[k]), _defined(firms.mass, eq.multipliers_firms[k])
+        density_x, density_y = _defined(o.mass, log_density_x), _defined(firms.mass, log_density_y)
+        # λ_x(log π − log f̄ − ν_x) + λ_y(log π − log ḡ − ν_y) in densities, a field over matches
+        information = _Field(
+            worker=q.worker - a - economy.lambda_x * (density_x + o.nu_x),
+            slope=q.slope,
+            firm=-b - economy.lambda_y * (density_y + o.nu_y),
+        )
+        total += side.total(information)
+        f0, log_f0 = eq.unmatched[k], eq.log_unmatched[k]
         total += economy.lambda_x * _self_information(f0, log_f0 - jnp.log(o.mass))
-        total += economy.lambda_y * _self_information(pi, to_firms)
     return -total
 
 
@@ -274,6 +293,105 @@ def statistics(
     return table
 
 
+# ---------------------------------------------------------------- fields over matches
+
+
+class _Field(NamedTuple):
+    """A quantity of each match of an origin, ``worker_i + slope_i·y_j + firm_j``.
+
+    Outputs, wages and log matches are all of this kind, so their moments are products of ``π``
+    with a few columns and never need its cells.
+    """
+
+    worker: jax.Array  # (N_o,)
+    slope: jax.Array  # (N_o, n)
+    firm: jax.Array  # (J,)
+
+
+class _Side(NamedTuple):
+    """One origin's matches with their margins."""
+
+    matches: Matches
+    workers: jax.Array  # Σ_y π, (N_o,)
+    hires: jax.Array  # Σ_x π, (J,)
+    y: jax.Array  # firms' characteristics, (J, n)
+
+    @property
+    def mass(self) -> jax.Array:
+        return self.workers.sum()
+
+    def by_worker(self, field: _Field) -> jax.Array:
+        """``Σ_j π_ij field_ij``, ``(N_o,)``."""
+        moments = self.matches.times(jnp.column_stack([field.firm, self.y]))
+        return (
+            field.worker * self.workers + moments[:, 0] + jnp.sum(field.slope * moments[:, 1:], 1)
+        )
+
+    def by_firm(self, field: _Field) -> jax.Array:
+        """``Σ_i π_ij field_ij``, ``(J,)``."""
+        moments = self.matches.transposed_times(jnp.column_stack([field.worker, field.slope]))
+        return field.firm * self.hires + moments[:, 0] + jnp.sum(self.y * moments[:, 1:], 1)
+
+    def total(self, field: _Field) -> jax.Array:
+        """``Σ_ij π_ij field_ij``."""
+        return self.by_worker(field).sum()
+
+    def second_moment(self, field: _Field) -> jax.Array:
+        """``Σ_ij π_ij field_ij²``."""
+        # about the means of both sides, so that little is lost where the field hardly varies
+        middle = self.hires @ self.y / self.mass
+        y, constant = self.y - middle[None, :], self.hires @ field.firm / self.mass
+        field = _Field(
+            field.worker + field.slope @ middle + constant, field.slope, field.firm - constant
+        )
+        n = y.shape[1]
+        squares = (y[:, :, None] * y[:, None, :]).reshape(-1, n * n)
+        columns = [field.firm, y, squares, field.firm**2, field.firm[:, None] * y]
+        firm, first, yy, firm2, firm_y = jnp.split(
+            self.matches.times(jnp.column_stack(columns)),
+            [1, 1 + n, 1 + n + n * n, 2 + n + n * n],
+            axis=1,
+        )
+        a, c = field.worker, field.slope
+        cc = (c[:, :, None] * c[:, None, :]).reshape(-1, n * n)
+        linear = 2.0 * a * (firm[:, 0] + jnp.sum(c * first, 1)) + a**2 * self.workers
+        return jnp.sum(linear + jnp.sum(cc * yy, 1) + firm2[:, 0] + 2.0 * jnp.sum(c * firm_y, 1))
+
+
+def _origins(eq: Equilibrium) -> tuple[_Side, ...]:
+    y = eq.economy.firms.characteristics
+    return tuple(
+        _Side(products, *sums(products, (len(o.mass), len(y))), y)
+        for o, products in zip(eq.economy.origins, eq.match_products, strict=True)
+    )
+
+
+def _outputs(eq: Equilibrium) -> tuple[_Field, ...]:
+    """``q = x'Φy + C``."""
+    economy = eq.economy
+    nothing = jnp.zeros(len(economy.firms.mass))
+    return tuple(
+        _Field(jnp.broadcast_to(o.constant, o.mass.shape), o.skills @ economy.affinity, nothing)
+        for o in economy.origins
+    )
+
+
+def _wages(eq: Equilibrium) -> tuple[_Field, ...]:
+    """``w = (λ_x (q − b) + λ_y a)/λ``; types of zero mass have no multiplier and no matches."""
+    economy = eq.economy
+    theta = economy.lambda_x / economy.scale
+    return tuple(
+        _Field(
+            worker=theta * q.worker + (1.0 - theta) * _defined(o.mass, a),
+            slope=theta * q.slope,
+            firm=-theta * _defined(economy.firms.mass, b),
+        )
+        for o, q, a, b in zip(
+            economy.origins, _outputs(eq), eq.multipliers, eq.multipliers_firms, strict=True
+        )
+    )
+
+
 # ---------------------------------------------------------------- helpers
 
 
@@ -282,20 +400,16 @@ def _defined(weight: jax.Array, value: jax.Array) -> jax.Array:
     return jnp.where(weight > 0, value, 0.0)
 
 
-def _total(pi: jax.Array, value: jax.Array, axis: int | None = None) -> jax.Array:
-    return jnp.sum(pi * _defined(pi, value), axis=axis)
-
-
 def _ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
     """NaN, with zero gradient, where there is nothing to divide by."""
     some = denominator > 0
     return jnp.where(some, numerator / jnp.where(some, denominator, 1.0), jnp.nan)
 
 
-def _mean(matches: tuple[jax.Array, ...], values: tuple[jax.Array, ...]) -> jax.Array:
+def _mean(sides: tuple[_Side, ...], fields: tuple[_Field, ...]) -> jax.Array:
     zero = jnp.asarray(0.0)
-    total = sum((_total(pi, value) for pi, value in zip(matches, values, strict=True)), zero)
-    return _ratio(total, sum((pi.sum() for pi in matches), zero))
+    total = sum((side.total(field) for side, field in zip(sides, fields, strict=True)), zero)
+    return _ratio(total, sum((side.mass for side in sides), zero))
 
 
 def _variance(weight: jax.Array, value: jax.Array) -> jax.Array:

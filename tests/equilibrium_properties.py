@@ -110,7 +110,7 @@ def merge_pairs(eq: Equilibrium) -> Equilibrium:
         jax.nn.logsumexp(log_pi.reshape(log_pi.shape[0] // 2, 2, -1, 2), axis=(1, 3))
         for log_pi in eq.log_matches
     )
-    return replace(eq, log_matches=log_matches)
+    return replace(eq, log_cells=log_matches)
 
 
 def in_euro(economy: Economy) -> Economy:

@@ -1,0 +1,167 @@
+"""Every kernel gives the equilibrium of the dense one, to its own bound, without its matrix."""
+
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from matching import (
+    InvalidInput,
+    Status,
+    choose_kernel,
+    make_economy,
+    make_firms,
+    make_origin,
+    solve_equilibrium,
+    statistics,
+    with_parameter,
+)
+from matching.kernel import DenseKernel, LowRankKernel, StreamedKernel
+from matching.low_rank import low_rank_kernel
+from tests.economies import random_economy, random_shapes
+
+
+def _economy(workers: int, firms: int, dimensions: int, reach: float):
+    """Individual types, two origins, λ = 1, ``reach`` the range of the affinity."""
+    rng = np.random.default_rng([workers, firms, dimensions])
+    skills = rng.uniform(size=(workers, dimensions))
+    characteristics = rng.uniform(size=(firms, dimensions))
+    affinity = rng.normal(size=(dimensions, dimensions))
+    affinity *= reach / np.ptp(skills[:1000] @ affinity @ characteristics[:1000].T)
+    half = workers // 2
+    home = make_origin(skills[:half], np.full(half, 1 / half), constant=2.0, outside_option=0.3)
+    abroad = make_origin(
+        skills[half:], np.full(workers - half, 0.5 / half), constant=1.0, name="abroad"
+    )
+    return make_economy(
+        [home, abroad],
+        make_firms(characteristics, rng.uniform(0.5, 1.5, firms) / firms),
+        affinity=affinity,
+        lambda_x=0.4,
+        lambda_y=0.6,
+        intensity_unit="density",
+    )
+
+
+@pytest.mark.parametrize("dimensions", [1, 2, 3])
+@pytest.mark.parametrize("reach", [2.0, 10.0, 50.0])
+def test_the_low_rank_bound_holds_for_every_entry(dimensions, reach):
+    rng = np.random.default_rng(0)
+    u, v = rng.uniform(-1, 3, (300, dimensions)), rng.uniform(-2, 1, (200, dimensions))
+    u *= reach / np.ptp(u @ v.T)
+    kernel = low_rank_kernel(u, v, max_rank=5000)
+    if (dimensions, reach) == (3, 50.0):
+        assert kernel is None  # too many products over dimensions to be of use
+        return
+    approximate = np.asarray(kernel.left @ kernel.right.T)
+    shifts = np.asarray(kernel.shift_x)[:, None] + np.asarray(kernel.shift_y)[None, :]
+    gaussian = np.exp(u @ v.T - shifts)
+    assert gaussian.max() <= 1.0 + 1e-9
+    # the exponent of the comparison itself is rounded: ε times its size
+    slack = 4e-16 * (1.0 + np.abs(u @ v.T) + np.abs(shifts)) * gaussian
+    assert np.all(np.abs(approximate - gaussian) <= float(kernel.bound) + slack)
+    assert float(kernel.bound) <= 1e-11
+
+
+@pytest.mark.parametrize("name", ["streamed", "low rank"])
+@pytest.mark.parametrize("solver", ["newton", "ipfp"])
+def test_kernels_give_the_dense_equilibrium_and_statistics(name, solver):
+    economy = _economy(120, 100, 1, 4.0)
+    dense = solve_equilibrium(economy, solver, kernel="dense")
+    other = solve_equilibrium(economy, solver, kernel=name)
+    assert other.status == Status.CERTIFIED
+    for a, b, bound in zip(
+        dense.log_unmatched, other.log_unmatched, other.bound_workers, strict=True
+    ):
+        assert np.all(np.abs(a - b) <= bound + 1e-11)
+    table, expected = statistics(other), statistics(dense)
+    for key, value in expected.items():
+        np.testing.assert_allclose(table[key], value, rtol=1e-9, atol=1e-11, err_msg=key)
+    with pytest.raises(InvalidInput, match="never forms"):
+        _ = other.matches
+
+
+def test_conjugate_gradients_and_elimination_agree():
+    economy = _economy(350, 320, 2, 6.0)  # more than 300 types on either side
+    small = _economy(350, 290, 2, 6.0)
+    for case in (economy, small):
+        newton = solve_equilibrium(case, kernel="dense")
+        fitted = solve_equilibrium(case, "ipfp", kernel="dense")
+        assert newton.status == fitted.status == Status.CERTIFIED
+        gap = np.abs(newton.log_unmatched_firms - fitted.log_unmatched_firms)
+        assert np.all(gap <= newton.bound_firms + fitted.bound_firms)
+
+
+@pytest.mark.parametrize("name", ["streamed", "low rank"])
+def test_derivatives_pass_through_every_kernel(name):
+    economy = _economy(120, 100, 1, 4.0)
+
+    def mean_wage(scale, kernel):
+        moved = with_parameter(economy, "technology.affinity", scale * economy.affinity)
+        moved = with_parameter(moved, "tastes.lambda_x", 0.4 * scale)
+        return statistics(solve_equilibrium(moved, kernel=kernel, throw=False))["var_wage"]
+
+    dense = jax.grad(mean_wage)(1.0, choose_kernel(economy, "dense"))
+    other = jax.grad(mean_wage)(1.0, choose_kernel(economy, name))
+    np.testing.assert_allclose(other, dense, rtol=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_streamed_kernel_solves_random_economies_within_the_bounds(seed):
+    shape = random_shapes(3, seed=5, most=20)[seed]
+    economy = random_economy(seed, shape)
+    streamed = solve_equilibrium(economy, kernel="streamed", throw=False)
+    dense = solve_equilibrium(economy, throw=False)
+    assert streamed.status == dense.status
+    gap = np.abs(streamed.log_unmatched_firms - dense.log_unmatched_firms)
+    assert np.all(gap <= streamed.bound_firms + dense.bound_firms)
+
+
+def test_the_choice_follows_size_and_rank():
+    assert isinstance(choose_kernel(_economy(100, 100, 1, 2.0)), DenseKernel)
+    large = _economy(2000, 1000, 1, 2.0)
+    assert isinstance(choose_kernel(large), LowRankKernel)
+    assert isinstance(choose_kernel(large, low_rank=False), DenseKernel)
+    assert isinstance(choose_kernel(large, "streamed"), StreamedKernel)
+    assert isinstance(choose_kernel(_economy(2000, 1000, 4, 60.0)), DenseKernel)
+
+
+def test_an_uncertified_low_rank_gives_way_to_the_exact_kernel(caplog):
+    # matches concentrate on one corner, where the features keep few digits
+    economy = _economy(700, 600, 1, 50.0)
+    caplog.set_level("INFO", logger="matching")
+    forced = solve_equilibrium(economy, kernel="low rank", throw=False)
+    chosen = solve_equilibrium(economy)
+    assert chosen.status == Status.CERTIFIED
+    if forced.status != Status.CERTIFIED:
+        assert chosen.kernel.name == "dense"
+        assert "uncertified" in caplog.text
+
+
+def test_low_rank_never_builds_the_matrix():
+    # 200,000 × 50,000 cells would take 80 GB; the process may take 3
+    script = """
+import resource
+resource.setrlimit(resource.RLIMIT_DATA, (3 << 30, 3 << 30))
+import jax; jax.config.update("jax_enable_x64", True)
+from tests.test_kernels import _economy
+from matching import solve_equilibrium, statistics
+eq = solve_equilibrium(_economy(200_000, 50_000, 1, 10.0))
+assert eq.kernel.name == "low rank" and int(eq.status) == 0, (eq.kernel.name, eq.status)
+print(float(eq.max_residual), float(statistics(eq)["unemployment_rate"]))
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
+def test_unknown_kernels_and_choices_inside_jit_are_refused():
+    economy = _economy(20, 20, 1, 2.0)
+    with pytest.raises(InvalidInput, match="'sparse' is unknown"):
+        choose_kernel(economy, "sparse")
+    with pytest.raises(InvalidInput, match="inside jit"):
+        jax.jit(lambda e: jnp.sum(solve_equilibrium(e, kernel="streamed").log_unmatched_firms))(
+            economy
+        )
