@@ -74,7 +74,7 @@ def closed_economy_cost(economy: Economy) -> jax.Array:
     those of the closed economy; ``K*`` falls as ``exp(−c_F/λ)``. At least ``λ``, for economies
     that are closed at any cost.
     """
-    closed = solve_equilibrium(replace(economy, origins=economy.origins[:1]))
+    closed = solve_equilibrium(replace(economy, origins=economy.origins[:1]), kernel="dense")
     market = market_of(_at_cost(economy, 0.0))
     t = (1.0 - market.theta) * (closed.log_unmatched_firms - jnp.log(market.mass_y))
     kernel, row, column = exponents(market, jnp.zeros_like(market.mass_x), t)

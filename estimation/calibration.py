@@ -77,7 +77,7 @@ def calibrate(economy: Economy, aggregates: Aggregates) -> Calibration:
     214.03
     """
     economy = _with_matches(economy, _log_odds_of_data(economy, aggregates))
-    equilibrium = solve_equilibrium(economy)
+    equilibrium = solve_equilibrium(economy, kernel="dense")
     economy = _with_wage_levels(economy, equilibrium, aggregates)
     equilibrium = solve_equilibrium(economy)
     result = Calibration(

@@ -14,8 +14,8 @@ from matching.market import factors
 
 KERNELS = ("auto", "dense", "streamed", "low rank")
 
-# Up to this many cells a dense kernel is quickest whatever its rank.
-_SMALL = 250_000
+# Up to this many cells the matrix of matches is wanted as such and costs little.
+_SMALL = 1_000_000
 # A dense kernel and what a solver derives from it must fit in this many bytes.
 _DENSE_BYTES = 4e9
 # Low rank pays where it is this many times smaller than the matrix.

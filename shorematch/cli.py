@@ -29,6 +29,15 @@ class Solver(StrEnum):
     ipfp = "ipfp"
 
 
+class Kernel(StrEnum):
+    """The kernels, and the choice among them by size and rank."""
+
+    auto = "auto"
+    dense = "dense"
+    streamed = "streamed"
+    low_rank = "low rank"
+
+
 _Economy = Annotated[Path, typer.Argument(metavar="ECONOMY.toml", help="The economy file.")]
 _Run = Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")]
 _Out = Annotated[Path, typer.Option("--out", help="Folder for the results; must not hold a run.")]
@@ -39,6 +48,9 @@ _OrderSkill = Annotated[
 ]
 _OrderFirm = Annotated[
     str | None, typer.Option(metavar="NAME", help="Characteristic that ranks firms; the first.")
+]
+_Kernel = Annotated[
+    Kernel, typer.Option(help="How matches are summed; see doctor ECONOMY.toml for the choice.")
 ]
 _Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")]
 _Money = Annotated[str, typer.Option(metavar="UNIT", help="Unit of money that figures print.")]
@@ -54,13 +66,14 @@ def solve(
     order_characteristic: _OrderFirm = None,
     figures: _Figures = True,
     money: _Money = "money",
+    kernel: _Kernel = Kernel.auto,
 ) -> int:
     """Solve an economy: who works where, at home and abroad, at what wage."""
     runtime.start()
     from shorematch.solving import SolveOptions, solve_file
 
     options = SolveOptions(
-        solver.value, max_iter, order_skill, order_characteristic, figures, money
+        solver.value, max_iter, order_skill, order_characteristic, figures, money, kernel.value
     )
     return solve_file(economy, out, options)
 
@@ -76,6 +89,7 @@ def counterfactual(
     order_characteristic: _OrderFirm = None,
     figures: _Figures = True,
     money: _Money = "money",
+    kernel: _Kernel = Kernel.auto,
 ) -> int:
     """Solve an economy under named shocks and put all of them in one table.
 
@@ -87,7 +101,7 @@ def counterfactual(
     from shorematch.solving import SolveOptions
 
     options = SolveOptions(
-        solver.value, max_iter, order_skill, order_characteristic, figures, money
+        solver.value, max_iter, order_skill, order_characteristic, figures, money, kernel.value
     )
     return counterfactual_file(economy, shocks, out, options)
 
@@ -207,12 +221,17 @@ def recover(out: _Out) -> int:
 
 
 @app.command()
-def doctor() -> int:
-    """Check this installation: versions, device, float64, compile cache."""
+def doctor(
+    economy: Annotated[
+        Path | None,
+        typer.Argument(metavar="[ECONOMY.toml]", help="Explain how this economy is solved."),
+    ] = None,
+) -> int:
+    """Check this installation: versions, device, precision, cache; and one economy's kernel."""
     runtime.start()
     from shorematch.doctor import run_doctor
 
-    return run_doctor()
+    return run_doctor(economy)
 
 
 def _show_version(wanted: bool) -> None:

@@ -9,8 +9,11 @@ from shorematch import runtime
 from shorematch.console import console
 
 
-def run_doctor() -> int:
-    """Print versions, device, precision, cache and a solved test economy; 0 where all is well."""
+def run_doctor(economy_path: Path | None = None) -> int:
+    """Print versions, device, precision, cache and a solved test economy; 0 where all is well.
+
+    Of an economy file it also says which kernel solves it, and why.
+    """
     import jax
 
     from shorematch.solving import versions
@@ -26,6 +29,8 @@ def run_doctor() -> int:
         _cache(runtime.cache_folder()),
         _solves(),
     ]  # fmt: skip
+    if economy_path is not None:
+        findings.append(_kernel(economy_path))
     for name, finding, well, remedy in findings:
         console().print(f"{'ok  ' if well else 'BAD '} {name}: {finding}")
         if remedy and (not well or name == "device"):
@@ -46,6 +51,14 @@ def _cache(folder: Path) -> tuple[str, str, bool, str]:
     size = sum(path.stat().st_size for path in files) / 1e6
     text = f"{folder}, {len(files)} files, {size:.0f} MB (safe to delete)"
     return "compile cache", text, True, ""
+
+
+def _kernel(economy_path: Path) -> tuple[str, str, bool, str]:
+    """Which kernel an economy takes."""
+    from matching import explain_kernel
+    from shorematch.economy_file import read_economy
+
+    return "kernel", explain_kernel(read_economy(economy_path).economy).reason, True, ""
 
 
 def _solves() -> tuple[str, str, bool, str]:

@@ -38,7 +38,7 @@ MATCHES_WRITTEN = 1_000_000  # cells up to which matches.parquet is written
 class SolveOptions:
     """How to solve and what to report; orders name the skill and characteristic of the deciles.
 
-    ``money`` is the unit that figures print.
+    ``money`` is the unit that figures print, ``kernel`` one of :data:`matching.KERNELS`.
     """
 
     solver: str = "newton"
@@ -47,6 +47,7 @@ class SolveOptions:
     order_characteristic: str | None = None
     figures: bool = True
     money: str = "money"
+    kernel: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ def solve_timed(economy: Economy, options: SolveOptions) -> tuple[Equilibrium, f
     """The equilibrium, converged or not, and the seconds it took, compilation included."""
     start = time.perf_counter()
     equilibrium = solve_equilibrium(
-        economy, options.solver, max_iter=options.max_iter, throw=False
-    )  # fmt: skip
+        economy, options.solver, kernel=options.kernel, max_iter=options.max_iter, throw=False
+    )
     jax.block_until_ready(equilibrium)
     return equilibrium, time.perf_counter() - start
 
@@ -137,14 +138,15 @@ def write_equilibrium(
     write_csv(
         folder / "firms.csv", pd.DataFrame({"firm": np.arange(len(firms["mass"])), **firms})
     )  # fmt: skip
-    if sum(log_pi.size for log_pi in equilibrium.log_matches) <= MATCHES_WRITTEN:
-        matches = _matches(origins, _numpy(frames["matches"]))
+    if _cells(loaded.economy) <= MATCHES_WRITTEN and equilibrium.log_cells is not None:
+        cells = (equilibrium.matches, equilibrium.wages, equilibrium.profits)
+        matches = _matches(origins, _numpy(cells))
         matches.to_parquet(folder / "matches.parquet", index=False)
     summary = {
         "statistics": statistics_of(equilibrium, orders),
         "solver": {
             "name": equilibrium.solver,
-            "kernel": "dense",
+            "kernel": equilibrium.kernel.name,
             "status": Status(int(equilibrium.status)).name.lower(),
             "iterations": int(equilibrium.iterations),
             "max_residual": float(equilibrium.max_residual),
@@ -170,7 +172,9 @@ def draw_figures(
     from shorematch.figures import economy_figures
 
     converged = {k: eq for k, eq in equilibria.items() if Status(int(eq.status)).converged}
-    if converged:
+    if any(eq.log_cells is None for eq in converged.values()):
+        console().print("No figures: they are drawn for economies of up to a million cells")
+    elif converged:
         economy_figures(
             folder / "figures",
             converged,
@@ -253,7 +257,6 @@ def _frames(eq: Equilibrium) -> dict[str, Any]:
     return {
         "workers": workers,
         "firms": _in_order(firms),
-        "matches": (eq.matches, eq.wages, eq.profits),
     }
 
 
@@ -272,6 +275,10 @@ def _matches(
 
 def _numpy(tree: Any) -> Any:
     return jax.tree.map(np.asarray, tree)
+
+
+def _cells(economy: Economy) -> int:
+    return sum(len(origin.mass) for origin in economy.origins) * len(economy.firms.mass)
 
 
 def _print_statistics(values: dict[str, float | list[float]]) -> None:

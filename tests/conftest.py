@@ -8,7 +8,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-import pytest
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")
