@@ -16,9 +16,6 @@ from matching.equilibrium import Equilibrium
 from matching.kernel import Matches, sums
 from matching.market import log_partner_space
 
-# Of indices, relative to their squares: what rounding leaves of no variation at all.
-_NO_VARIATION = 1e-28
-
 # ---------------------------------------------------------------- profiles by type
 
 
@@ -171,8 +168,8 @@ def sorting(eq: Equilibrium) -> jax.Array:
     dx = index_x - home.workers @ index_x / home.mass
     dy = index_y - home.hires @ index_y / home.mass
     variance = (home.workers @ dx**2) * (home.hires @ dy**2)
-    size = (home.workers @ index_x**2) * (home.hires @ index_y**2)
-    varies = (variance > _NO_VARIATION * size) & jnp.any(economy.affinity != 0)
+    varies = _varies(home.workers, index_x) & _varies(home.hires, index_y) & (variance > 0)
+    varies &= jnp.any(economy.affinity != 0)
     covariance = dx @ home.matches.times(dy[:, None])[:, 0]
     return jnp.where(varies, covariance / jnp.sqrt(jnp.where(varies, variance, 1.0)), jnp.nan)
 
@@ -398,6 +395,14 @@ def _wages(eq: Equilibrium) -> tuple[_Field, ...]:
 def _defined(weight: jax.Array, value: jax.Array) -> jax.Array:
     """Zero where there is no mass to carry an undefined value."""
     return jnp.where(weight > 0, value, 0.0)
+
+
+def _varies(weight: jax.Array, value: jax.Array) -> jax.Array:
+    """Whether a value differs among types that have any weight."""
+    there = weight > 0
+    return jnp.max(value, where=there, initial=-jnp.inf) > jnp.min(
+        value, where=there, initial=jnp.inf
+    )
 
 
 def _ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:

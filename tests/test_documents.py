@@ -26,7 +26,8 @@ DESIGNS = {
     "check_design", "drawn", "economies_of", "grid", "listed", "shocks_of_point", "single",
     "taken_from",
 }  # fmt: skip
-NO_EQUATION = BUILDS | NAMES | COLLECTS | DESIGNS
+KERNELS = {"choose_kernel", "explain_kernel"}
+NO_EQUATION = KERNELS | BUILDS | NAMES | COLLECTS | DESIGNS
 
 
 # ---------------------------------------------------------------- tables and names
