@@ -89,7 +89,7 @@ def estimate_three_steps(
     shape = (len(x), len(y))
     at = (first.affinity, share.reshape(shape), mean_wage.reshape(shape), x, y)
     lam, lam_x, _ = beta = np.asarray(_fit(*at)[1])
-    fitted = np.asarray(_terms(*at)).reshape(-1, 3) @ beta
+    fitted = np.asarray(_terms(*at[:2], x, y)).reshape(-1, 3) @ beta
     by_share, by_wage = _influence(at, share)
     influence = weight * (by_share[:, cell] + by_wage[:, cell] * (wage - mean_wage[cell]))
     if clusters is not None:
@@ -116,11 +116,8 @@ def estimate_three_steps(
 
 
 @jax.jit
-def _terms(
-    affinity: jax.Array, share: jax.Array, mean_wage: jax.Array, x: jax.Array, y: jax.Array
-) -> jax.Array:
+def _terms(affinity: jax.Array, share: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     """The wage equation's terms of each cell, ``ã(x)``, ``log π(x, y)`` and one, ``(N, J, 3)``."""
-    del mean_wage
     solved = _matching(affinity, share, x, y)
     a = jnp.broadcast_to(solved.multiplier_x[:, None], share.shape)
     return jnp.stack([a, solved.log_matches, jnp.ones_like(a)], axis=-1)
@@ -132,7 +129,7 @@ def _fit(
 ) -> tuple[jax.Array, jax.Array]:
     """Data less model cross moments, ``(mn,)``, and ``λ, λ_x, const`` by least squares."""
     gap = x.T @ (share - _matching(affinity, share, x, y).matches) @ y
-    terms = _terms(affinity, share, mean_wage, x, y).reshape(-1, 3)
+    terms = _terms(affinity, share, x, y).reshape(-1, 3)
     weighted = share.reshape(-1, 1) * terms
     return gap.ravel(), jnp.linalg.solve(weighted.T @ terms, weighted.T @ mean_wage.ravel())
 
