@@ -56,7 +56,10 @@ def estimate_three_steps(
 
     ``skills (N, m)`` and ``characteristics (J, n)`` are the types; row ``i`` of ``worker_type``,
     ``firm_type`` (counting from 0) and ``wages`` is a match. Errors are those of a sample of rows,
-    or of the clusters that label them: margins, affinity and wages vary together in it.
+    or of the clusters that label them: margins, affinity and wages vary together in it. They are
+    first-order: where the scales are known to 30 % (Denmark 2006 at 2,000 workers) ``Φ`` is
+    biased by −16 % and 95 % intervals cover 86-91 %, at 200,000 the bias is −0.1 % and they cover
+    94-96 % (``benchmarks/results/coverage_three_steps.csv``).
 
     Raises :class:`~matching.errors.InvalidInput` for types without matches, and what
     :func:`~estimation.affinity.estimate_affinity` refuses.
