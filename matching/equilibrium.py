@@ -25,10 +25,10 @@ _LOG = logging.getLogger("matching")
 
 @partial(
     register_dataclass,
-    data_fields=["economy", "kernel", "log_cells", "log_unmatched", "log_unmatched_firms", "status",
-                 "iterations", "residual_workers", "residual_firms", "bound_workers",
+    data_fields=["economy", "match_products", "log_cells", "log_unmatched", "log_unmatched_firms",
+                 "status", "iterations", "residual_workers", "residual_firms", "bound_workers",
                  "bound_firms", "wage_error_bound"],
-    meta_fields=["solver"],
+    meta_fields=["solver", "kernel"],
 )  # fmt: skip
 @dataclass(frozen=True)
 class Equilibrium:
@@ -39,7 +39,7 @@ class Equilibrium:
     """
 
     economy: Economy
-    kernel: Kernel  # what the equilibrium was solved with
+    match_products: tuple[Matches, ...]  # π behind products π v and π'u, whatever the kernel
     log_cells: tuple[jax.Array, ...] | None  # log π, (N_o, J); None where the kernel is not dense
     log_unmatched: tuple[jax.Array, ...]  # log f0, (N_o,)
     log_unmatched_firms: jax.Array  # log g0, (J,)
@@ -51,6 +51,7 @@ class Equilibrium:
     bound_firms: jax.Array  # (J,): the same of log g0
     wage_error_bound: jax.Array  # (): of any wage, relative to λ
     solver: str
+    kernel: str  # the name of the kernel that summed the matches
 
     @property
     def max_residual(self) -> jax.Array:
@@ -62,23 +63,10 @@ class Equilibrium:
         """``log π``, ``(N_o, J)``; raises where the kernel never forms the matrix."""
         if self.log_cells is None:
             raise InvalidInput(
-                [f"matches: the {self.kernel.name} kernel never forms the matrix of matches; use "
+                [f"matches: the {self.kernel} kernel never forms the matrix of matches; use "
                  "statistics and match_products, or solve with kernel='dense'"]
             )  # fmt: skip
         return self.log_cells
-
-    @property
-    def match_products(self) -> tuple[Matches, ...]:
-        """``π`` of each origin behind products ``π v`` and ``π' u``, whatever the kernel."""
-        market = market_of(self.economy, self.kernel)
-        theta = market.theta
-        f0, g0 = jnp.concatenate(self.log_unmatched), self.log_unmatched_firms
-        s = jnp.where(jnp.isfinite(f0), theta * (f0 - jnp.log(market.mass_x)), 0.0)
-        t = jnp.where(jnp.isfinite(g0), (1.0 - theta) * (g0 - jnp.log(market.mass_y)), 0.0)
-        kernel, row, column = exponents(market, s, t)
-        matches = kernel.matches(row, column)
-        ends = np.cumsum([0, *(o.mass.shape[0] for o in self.economy.origins)]).tolist()
-        return tuple(matches.rows(*pair) for pair in itertools.pairwise(ends))
 
     @property
     def matches(self) -> tuple[jax.Array, ...]:
@@ -232,18 +220,19 @@ def _solve(economy: Economy, kernel: Kernel, solver: str, max_iter: int | None) 
     log_g0 = jnp.where(active_y, jnp.log(market.mass_y) + t / (1.0 - theta), -jnp.inf)
     wage_bound = ((1.0 - theta) * certificate.bound_s).max() + (theta * certificate.bound_t).max()
 
-    ends = np.cumsum([o.mass.shape[0] for o in economy.origins])[:-1].tolist()
+    starts = np.cumsum([0, *(o.mass.shape[0] for o in economy.origins)]).tolist()
 
     def by_origin(values: jax.Array) -> tuple[jax.Array, ...]:
-        return tuple(jnp.split(values, ends))
+        return tuple(jnp.split(values, starts[1:-1]))
 
+    _, row, column = exponents(market, s, t)
+    matches = market.kernel.matches(row, column)
     log_cells = None
     if isinstance(market.kernel, DenseKernel):
-        _, row, column = exponents(market, s, t)
         log_cells = by_origin(market.kernel.log_affinity + row[:, None] + column[None, :])
     return Equilibrium(
         economy=economy,
-        kernel=market.kernel,
+        match_products=tuple(matches.rows(*pair) for pair in itertools.pairwise(starts)),
         log_cells=log_cells,
         log_unmatched=by_origin(log_f0),
         log_unmatched_firms=log_g0,
@@ -255,4 +244,5 @@ def _solve(economy: Economy, kernel: Kernel, solver: str, max_iter: int | None) 
         bound_firms=certificate.bound_t / (1.0 - jax.lax.stop_gradient(theta)),
         wage_error_bound=wage_bound,
         solver=solver,
+        kernel=kernel.name,
     )

@@ -146,7 +146,7 @@ def write_equilibrium(
         "statistics": statistics_of(equilibrium, orders),
         "solver": {
             "name": equilibrium.solver,
-            "kernel": equilibrium.kernel.name,
+            "kernel": equilibrium.kernel,
             "status": Status(int(equilibrium.status)).name.lower(),
             "iterations": int(equilibrium.iterations),
             "max_residual": float(equilibrium.max_residual),

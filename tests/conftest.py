@@ -4,11 +4,10 @@ import os
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")
