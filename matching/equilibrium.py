@@ -127,20 +127,8 @@ class Equilibrium:
 
     @property
     def profits(self) -> tuple[jax.Array, ...]:
-        """Profits ``r = (λ_y (q − a) + λ_x b)/λ = q − w``, money, ``(N_o, J)``."""
-        economy = self.economy
-        return tuple(
-            jnp.where(
-                jnp.isfinite(log_pi),
-                (economy.lambda_y * (q - a[:, None]) + economy.lambda_x * b[None, :])
-                / economy.scale,
-                jnp.nan,
-            )
-            for q, a, b, log_pi in zip(
-                self.outputs, self.multipliers, self.multipliers_firms, self.log_matches,
-                strict=True,
-            )
-        )  # fmt: skip
+        """Profits ``r = q − w``, money, ``(N_o, J)``; NaN without matches."""
+        return tuple(q - w for q, w in zip(self.outputs, self.wages, strict=True))
 
     @property
     def expected_utilities(self) -> tuple[jax.Array, ...]:
