@@ -216,8 +216,10 @@ class LowRankKernel:
 
     name = "low rank"
 
-    def of(self, u: jax.Array, v: jax.Array) -> "LowRankKernel":  # noqa: D102
-        return replace(self, u=u, v=v)
+    def of(self, u: jax.Array, v: jax.Array) -> "LowRankKernel":
+        """This kernel with derivatives through ``u`` and ``v``; NaN if they are not its own."""
+        own = _near(u, self.u) & _near(v, self.v)
+        return replace(self, u=u, v=v, shift_x=jnp.where(own, self.shift_x, jnp.nan))
 
     def scaled(self, kappa: jax.Array) -> "LowRankKernel":  # noqa: D102
         del kappa
@@ -268,6 +270,12 @@ class LowRankMatches:
         k = self.kernel
         part = replace(k, u=k.u[start:stop], left=k.left[start:stop], shift_x=k.shift_x[start:stop])
         return LowRankMatches(part, self.row[start:stop], self.column)
+
+
+def _near(factor: jax.Array, own: jax.Array) -> jax.Array:
+    """Whether a factor is the one that features were made for, but for rounding."""
+    distance = jnp.abs(lax.stop_gradient(factor) - own).max()
+    return distance <= 1e-12 * jnp.abs(own).max()
 
 
 def _balanced(

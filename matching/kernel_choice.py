@@ -1,9 +1,8 @@
 """Which kernel an economy takes: dense where small, low rank where that pays, else streamed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from matching.economy import Economy
@@ -77,4 +76,4 @@ def _low_rank(economy: Economy, u: jax.Array, v: jax.Array, most: int) -> LowRan
     p, s, qt = np.linalg.svd(np.asarray(economy.affinity / economy.scale), full_matrices=False)
     left, right = skills @ (p * s), np.asarray(economy.firms.characteristics) @ qt.T
     kernel = low_rank_kernel(left, right, max_rank=most)
-    return None if kernel is None else kernel.of(jnp.asarray(u), jnp.asarray(v))
+    return None if kernel is None else replace(kernel, u=u, v=v)

@@ -49,7 +49,8 @@ _EXPLANATIONS = {
     ),
     Status.NOT_FINITE: (
         "A number became infinite or NaN. Look for a missing value among the inputs, or for money "
-        "so large against λ that exp() leaves float64."
+        "so large against λ that exp() leaves float64; or the kernel given was chosen for another "
+        "economy."
     ),
 }
 

@@ -10,6 +10,7 @@ import pytest
 
 from matching import (
     InvalidInput,
+    NotConverged,
     Status,
     choose_kernel,
     make_economy,
@@ -118,6 +119,15 @@ def test_a_streamed_kernel_solves_random_economies_within_the_bounds(seed):
     assert streamed.status == dense.status
     gap = np.abs(streamed.log_unmatched_firms - dense.log_unmatched_firms)
     assert np.all(gap <= streamed.bound_firms + dense.bound_firms)
+
+
+def test_a_low_rank_kernel_of_another_economy_is_never_reported_as_solved():
+    economy = _economy(120, 100, 1, 4.0)
+    moved = with_parameter(economy, "technology.affinity", 1.01 * economy.affinity)
+    stale = choose_kernel(economy, "low rank")
+    assert solve_equilibrium(economy, kernel=stale).status == Status.CERTIFIED
+    with pytest.raises(NotConverged, match="another economy"):
+        solve_equilibrium(moved, kernel=stale)
 
 
 def test_the_choice_follows_size_and_rank():
