@@ -56,7 +56,8 @@ def decompose_files(
         files["groups"] = {groups_path.name: sha256_of(groups_path)}
     with new_run(out) as folder:
         result = decompose(start.economy, end.economy, groups)
-        findings = "\n\n".join(findings_of(result))
+        told = findings_of(result)
+        findings = "\n\n".join(told)
         causes = causes_frame(result)
         write_csv(folder / "decomposition.csv", decomposition_frame(result))
         write_tables(folder, "table", _table(result, start, end), transpose=True)
@@ -70,7 +71,7 @@ def decompose_files(
             "groups": [group.name for group in groups],
             "status": _counts(result.status),
             "wage_error_bound": float(result.wage_error_bound.max()),
-            "findings": findings_of(result),
+            "findings": told,
             "versions": versions(),
             "sha256": files,
         }

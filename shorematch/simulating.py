@@ -1,7 +1,5 @@
 """``shorematch simulate``: a matched data set drawn from an economy's equilibrium."""
 
-import os
-import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from shorematch.console import console
 from shorematch.defects import Defect, InputError
 from shorematch.economy_file import read_economy
 from shorematch.solving import print_verdict
+from shorematch.sweep_store import written_whole
 
 _KINDS = (".csv", ".parquet", ".dta")
 _COLUMNS = ("worker", "firm", "origin", "matched", "wage", "firm_size")
@@ -83,24 +82,12 @@ def _defects(out: Path, economy: Economy) -> list[Defect]:
 
 
 def _write(out: Path, frame: pd.DataFrame) -> None:
-    """Write the file under another name and move it when it is whole."""
-    handle, name = tempfile.mkstemp(
-        prefix=f".{out.stem}.", suffix=out.suffix.lower(), dir=out.absolute().parent
-    )
-    os.close(handle)
-    part = Path(name)
-    try:
-        if part.suffix == ".csv":
+    kind = out.suffix.lower()
+    with written_whole(out) as part:
+        if kind == ".csv":
             frame.to_csv(part, index=False, lineterminator="\n")
-        elif part.suffix == ".parquet":
+        elif kind == ".parquet":
             frame.to_parquet(part, index=False)
         else:
             # the time of writing would make equal data differ
             frame.to_stata(part, write_index=False, version=118, time_stamp=datetime(2000, 1, 1))
-        with part.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        part.chmod(0o644)
-        part.rename(out)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
