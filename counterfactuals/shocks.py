@@ -1,6 +1,5 @@
 """Shocks: named changes of an economy's parameters."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from matching import Economy, InvalidInput, get_parameter, with_parameter
+from matching.errors import did_you_mean
 
 Kind = Literal["set", "add", "multiply", "equal"]
 
@@ -71,8 +71,7 @@ def _value(economy: Economy, change: Change) -> jax.Array:
     if change.kind == "equal":
         return get_parameter(economy, str(change.value))
     if change.kind not in _COMBINE:
-        near = difflib.get_close_matches(change.kind, [*_COMBINE, "equal"], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(change.kind, [*_COMBINE, "equal"])
         raise InvalidInput(
             [f"{change.parameter}: change {change.kind!r} is unknown{hint}; choose set, add, "
              "multiply or equal"]

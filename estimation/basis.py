@@ -1,6 +1,5 @@
 """The terms in which amenities and productivity are linear: products of named columns."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from matching import InvalidInput
+from matching.errors import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,7 @@ def _term(
     names = [name.strip() for name in text.split("*")]
     unknown = [name for name in names if name not in (*workers, *jobs)]
     for name in unknown:
-        near = difflib.get_close_matches(name, [*workers, *jobs], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, [*workers, *jobs])
         defects.append(f"{side}: {text!r} names {name!r}, a column that is not there{hint}")
     if unknown:
         return None

@@ -1,6 +1,7 @@
 """The exceptions of the libraries: one root, each with a message that says what to do next."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
 
 class ShorematchError(Exception):
@@ -25,6 +26,19 @@ class NotConverged(ShorematchError):
 
 class PrecisionError(ShorematchError):
     """float64 is switched off in JAX, so no number would be worth reporting."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The hint ``; did you mean 'x'?``, or nothing where no known name is near."""
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name closest to ``name`` in spelling, if any is close."""
+    by_folded = {candidate.strip().casefold(): candidate for candidate in known}
+    near = difflib.get_close_matches(name.strip().casefold(), by_folded, n=1)
+    return by_folded[near[0]] if near else None
 
 
 def require_float64() -> None:

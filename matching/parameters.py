@@ -1,13 +1,12 @@
 """Parameters of an economy by the names that economy files, shocks and estimates use."""
 
-import difflib
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 
 from matching.economy import Economy, Firms, Origin, economy_defects
-from matching.errors import InvalidInput, require_float64
+from matching.errors import InvalidInput, did_you_mean, require_float64
 
 # name in an economy file → field; the group says which dataclass holds it
 _GROUPS: dict[str, dict[str, str]] = {
@@ -73,8 +72,7 @@ def with_parameter(economy: Economy, name: str, value: jax.Array | float) -> Eco
 
 def _find(economy: Economy, name: str) -> tuple[Economy | Firms | Origin, str]:
     if name not in parameter_names(economy):
-        near = difflib.get_close_matches(name, parameter_names(economy), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, parameter_names(economy))
         raise InvalidInput([f"parameter {name!r} does not exist in this economy{hint}"])
     group, *middle, key = name.split(".")
     if group == "origin":

@@ -1,7 +1,6 @@
 """What is wrong with an input: where, why, and what to do about it."""
 
-import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matching.errors import InvalidInput
@@ -43,19 +42,6 @@ class InputError(InvalidInput):
 
     def __init__(self, defects: Sequence[Defect]):
         super().__init__([str(defect) for defect in dict.fromkeys(defects)])
-
-
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The hint ``; did you mean 'x'?``, or nothing where no known name is near."""
-    near = nearest(name, known)
-    return f"; did you mean {near!r}?" if near else ""
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name closest to ``name`` in spelling, if any is close."""
-    by_folded = {candidate.strip().casefold(): candidate for candidate in known}
-    near = difflib.get_close_matches(name.strip().casefold(), by_folded, n=1)
-    return by_folded[near[0]] if near else None
 
 
 def _sentence(text: str) -> str:

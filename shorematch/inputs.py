@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from shorematch.defects import Defect, did_you_mean, shorten
+from matching.errors import did_you_mean
+from shorematch.defects import Defect, shorten
 from shorematch.toml_keys import key_defects
 
 if TYPE_CHECKING:

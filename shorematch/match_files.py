@@ -10,7 +10,8 @@ import pandas as pd
 from pydantic import Field
 
 from estimation import Standardised, standardise
-from shorematch.defects import Defect, InputError, did_you_mean, shorten
+from matching.errors import did_you_mean
+from shorematch.defects import Defect, InputError, shorten
 from shorematch.inputs import FileModel, read_table, sha256_of
 
 Name = Annotated[str, Field(min_length=1)]

@@ -24,7 +24,8 @@ from counterfactuals.designs import (
 )
 from counterfactuals.shocks import Kind
 from matching import InvalidInput, parameter_names
-from shorematch.defects import Defect, InputError, did_you_mean
+from matching.errors import did_you_mean
+from shorematch.defects import Defect, InputError
 from shorematch.economy_file import LoadedEconomy, read_economy
 from shorematch.inputs import FileModel
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from matching import Economy, Equilibrium, InvalidInput, Status, solve_equilibrium, statistics
+from matching.errors import did_you_mean
 from matching.statistics import (
     hires,
     mean_match_quality_by_firm,
@@ -24,7 +25,6 @@ from matching.statistics import (
     offshoring_share_by_firm,
 )
 from shorematch.console import console
-from shorematch.defects import did_you_mean
 from shorematch.economy_file import LoadedEconomy, read_economy
 from shorematch.run_folder import new_run, write_csv, write_json
 

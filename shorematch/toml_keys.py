@@ -4,7 +4,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from shorematch.defects import Defect, nearest
+from matching.errors import nearest
+from shorematch.defects import Defect
 
 
 def key_defects(file: str, model: type[BaseModel], error: ValidationError) -> list[Defect]:
