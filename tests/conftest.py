@@ -1,12 +1,17 @@
 import os
+from pathlib import Path
 
-# Two cores at most and float64 throughout; set before JAX is first imported.
+# Set before JAX is first imported. Test processes, and the commands that they start, share what
+# they compile; it stays for the next run, as a user's own does.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("SHOREMATCH_CACHE", str(Path(__file__).parents[1] / ".pytest_cache/programs"))
 
 import jax
 import pytest
 
-jax.config.update("jax_enable_x64", True)
+from shorematch import runtime
+
+runtime.start()
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
