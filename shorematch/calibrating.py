@@ -1,7 +1,6 @@
 """``shorematch calibrate``: from types and published aggregates to an economy file."""
 
 import math
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -20,8 +19,8 @@ from shorematch.economy_file import (
     write_economy,
 )
 from shorematch.inputs import FileModel, read_toml
-from shorematch.run_folder import new_run, write_csv, write_json
-from shorematch.solving import versions
+from shorematch.manifest import Run
+from shorematch.run_folder import write_csv
 from shorematch.tables import write_tables
 
 # restriction → what it is
@@ -54,14 +53,16 @@ def calibrate_file(run_path: Path, out: Path) -> int:
 
     Raises :class:`~matching.InvalidInput` with every defect before anything is written.
     """
-    start = time.perf_counter()
-    run, loaded = _read_run(run_path)
-    with new_run(out) as folder:
+    run = Run(["calibrate", run_path], out)
+    file, loaded = _read_run(run_path)
+    run.read(run_path.parent, loaded.files)
+    run.lap("read")
+    with run.folder() as folder:
         try:
-            result = calibrate(loaded.economy, Aggregates(**run.aggregates.model_dump()))
+            result = calibrate(loaded.economy, Aggregates(**file.aggregates.model_dump()))
         except InvalidInput as error:
             raise InvalidInput([f"{run_path.name}, {text}" for text in error.defects]) from error
-        seconds = time.perf_counter() - start
+        run.lap("calibrate")
         write_economy(result.economy, folder)
         write_csv(folder / "estimates.csv", _estimates(result))
         title = "Restrictions of the calibration"
@@ -70,16 +71,11 @@ def calibrate_file(run_path: Path, out: Path) -> int:
             folder, "parameters", _parameters(result), title="Calibrated, and what they rest on"
         )
         (folder / "run.toml").write_bytes(run_path.read_bytes())
-        manifest = {
-            "command": f"shorematch calibrate {run_path} --out {out}",
-            "versions": versions(),
-            "sha256": loaded.files,
-            "assumptions": _assumptions(loaded),
-            "max_gap": result.max_gap,
-            "status": Status(int(result.equilibrium.status)).name.lower(),
-            "seconds": seconds,
-        }
-        write_json(folder / "manifest.json", manifest)
+        run.note(
+            assumptions=_assumptions(loaded),
+            max_gap=result.max_gap,
+            status=Status(int(result.equilibrium.status)).name.lower(),
+        )
     return _report(out, loaded, result)
 
 

@@ -18,8 +18,8 @@ from shorematch.decomposition_figures import decomposition_figures
 from shorematch.defects import Defect, InputError
 from shorematch.economy_file import LoadedEconomy, read_economy
 from shorematch.inputs import FileModel, read_toml, sha256_of
-from shorematch.run_folder import new_run, write_csv, write_json
-from shorematch.solving import versions
+from shorematch.manifest import Run
+from shorematch.run_folder import write_csv, write_json
 from shorematch.tables import write_tables
 
 _Text = Annotated[str, Field(min_length=1)]
@@ -48,14 +48,19 @@ def decompose_files(
     0 where every economy in between is certified, 2 otherwise. Raises
     :class:`~matching.InvalidInput` before anything is written.
     """
+    arguments = ["decompose", start_path, end_path]
+    run = Run(arguments if groups_path is None else [*arguments, "--groups", groups_path], out)
     start, end = read_economy(start_path), read_economy(end_path)
-    files = {"from": start.files, "to": end.files}
+    run.read(start_path.parent, start.files)
+    run.read(end_path.parent, end.files)
     groups = default_groups(start.economy)
     if groups_path is not None:
         groups = _read_groups(groups_path)
-        files["groups"] = {groups_path.name: sha256_of(groups_path)}
-    with new_run(out) as folder:
+        run.read(groups_path.parent, {groups_path.name: sha256_of(groups_path)})
+    run.lap("read")
+    with run.folder() as folder:
         result = decompose(start.economy, end.economy, groups)
+        run.lap("solve")
         told = findings_of(result)
         findings = "\n\n".join(told)
         causes = causes_frame(result)
@@ -72,8 +77,6 @@ def decompose_files(
             "status": _counts(result.status),
             "wage_error_bound": float(result.wage_error_bound.max()),
             "findings": told,
-            "versions": versions(),
-            "sha256": files,
         }
         write_json(folder / "summary.json", summary)
     console().print((out / "table.md").read_text(encoding="utf-8"))

@@ -14,6 +14,7 @@ from shorematch.denmark import CALIBRATION_PATH, SHOCKS_PATH, YEARS, economy_pat
 from shorematch.denmark.published import AGGREGATES, COUNTERFACTUALS_2006
 from shorematch.economy_file import read_economy
 from shorematch.figures import economy_figures
+from shorematch.manifest import Run, results_in
 from shorematch.run_folder import new_run
 from shorematch.scenarios import counterfactual_file
 from shorematch.solving import SolveOptions, solve_file, statistics_of
@@ -29,15 +30,19 @@ def run_demo(out: Path) -> int:
     Writes the folders ``calibration``, ``solution``, ``counterfactuals`` and ``comparison`` below
     ``out``; returns 0 where everything is certified, 2 otherwise.
     """
+    run = Run(["demo"], out)
     say = console().print
     say("== Calibrate 2006: published aggregates to C, C* and the ν's")
     codes = [calibrate_file(CALIBRATION_PATH, out / "calibration")]
+    run.lap("calibrate")
     say("\n== Solve the calibrated economy")
     options = SolveOptions(money=_MONEY)
     codes.append(solve_file(out / "calibration" / "economy.toml", out / "solution", options))
+    run.lap("solve")
     say("\n== The counterfactuals of 2006, from the published parameters")
     shocks = out / "counterfactuals"
     codes.append(counterfactual_file(economy_path(2006), SHOCKS_PATH, shocks, options))
+    run.lap("counterfactuals")
     say("\n== Published and model side by side")
     equilibria = {
         str(year): solve_equilibrium(read_economy(economy_path(year)).economy) for year in YEARS
@@ -46,6 +51,8 @@ def run_demo(out: Path) -> int:
     with new_run(out / "comparison") as folder:
         write_tables(folder, "published_and_model", _side_by_side(model, equilibria))
         economy_figures(folder / "figures", equilibria, money=_MONEY)
+    parts = ("calibration", "solution", "counterfactuals", "comparison")
+    run.finish(out, [f"{part}/{name}" for part in parts for name in results_in(out / part)])
     say((out / "comparison" / "published_and_model.md").read_text(encoding="utf-8"))
     say(_tension(equilibria["2006"]))
     say(f"\nTables and figures are in {out}; 1996 beside 2006 in {out / 'comparison'}")

@@ -16,7 +16,7 @@ def run_doctor(economy_path: Path | None = None) -> int:
     """
     import jax
 
-    from shorematch.solving import versions
+    from shorematch.manifest import versions
 
     findings = [("versions", ", ".join(f"{k} {v}" for k, v in versions().items()), True, "")]
     device = jax.devices()[0]

@@ -1,8 +1,7 @@
 """``shorematch estimate``: from a file of matches to estimates, tables and figures."""
 
 import json
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,9 +15,8 @@ from shorematch.console import console
 from shorematch.defects import Defect, InputError
 from shorematch.estimate_files import certificate_summary
 from shorematch.inputs import FileModel, read_toml
+from shorematch.manifest import Run
 from shorematch.match_files import MatchData, Sample, read_sample, units_of
-from shorematch.run_folder import new_run, write_json
-from shorematch.solving import versions
 from shorematch.wage_estimation import WageKeys, estimate_wages, read_basis
 from shorematch.wage_figures import draw_wages
 from shorematch.wage_tables import write_wages
@@ -54,53 +52,37 @@ class _Outcome:
     found: str  # the gist, a sentence
 
 
-@dataclass
-class _Clock:
-    """Seconds of each phase, in order."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-    last: float = field(default_factory=time.perf_counter)
-
-    def lap(self, phase: str) -> None:
-        now = time.perf_counter()
-        self.seconds[phase], self.last = now - self.last, now
-
-
 def estimate_file(run_path: Path, out: Path) -> int:
     """Run the estimation that a run file describes into ``out``; 0 certified, 2 not.
 
     Raises :class:`~matching.InvalidInput` with every defect before anything is written.
     """
-    clock = _Clock()
-    run = _read_run(run_path)
-    estimator = _affinity if run.wages is None else _wages
-    with new_run(out) as folder:
-        sample, outcome = estimator(run_path, run, folder, clock)
-        (folder / "run.toml").write_text(_resolved(run), encoding="utf-8", newline="\n")
-        clock.lap("write")
-        manifest = {
-            "command": f"shorematch estimate {run_path} --out {out}",
-            "versions": versions(),
-            "sha256": sample.files,
-            "rows": sample.flow,
-            "standardised": units_of(run.data, sample),
-            "certificate": certificate_summary(outcome.certificate),
-            "identified": outcome.identified,
-            "seconds": clock.seconds,
-        }
-        write_json(folder / "manifest.json", manifest)
-    return _report(out, run.estimator, sample.flow, outcome)
+    run = Run(["estimate", run_path], out)
+    file = _read_run(run_path)
+    estimator = _affinity if file.wages is None else _wages
+    with run.folder() as folder:
+        sample, outcome = estimator(run_path, file, folder, run)
+        (folder / "run.toml").write_text(_resolved(file), encoding="utf-8", newline="\n")
+        run.read(run_path.parent, sample.files)
+        run.note(
+            seed=None if file.wages is None else file.wages.seed,
+            rows=sample.flow,
+            standardised=units_of(file.data, sample),
+            certificate=certificate_summary(outcome.certificate),
+            identified=outcome.identified,
+        )
+    return _report(out, file.estimator, sample.flow, outcome)
 
 
 def _affinity(
-    run_path: Path, run: _RunFile, folder: Path, clock: _Clock
-) -> tuple[Sample, _Outcome]:
+    run_path: Path, file: _RunFile, folder: Path, run: Run
+) -> tuple[Sample, _Outcome]:  # fmt: skip
     """Who works where, without wages."""
-    sample = read_sample(run_path, run.data)
-    clock.lap("read")
-    estimate = _estimate_affinity(run, sample)
+    sample = read_sample(run_path, file.data)
+    run.lap("read")
+    estimate = _estimate_affinity(file, sample)
     found = saliency(estimate)
-    clock.lap("estimate")
+    run.lap("estimate")
     write_affinity(folder, estimate, found)
     draw_affinity(folder / "figures", estimate, found)
     shares = ", ".join(f"{100 * share:.2f}" for share in found.shares)
@@ -108,16 +90,16 @@ def _affinity(
     return sample, _Outcome(estimate.certificate, NOT_IDENTIFIED, gist)
 
 
-def _wages(run_path: Path, run: _RunFile, folder: Path, clock: _Clock) -> tuple[Sample, _Outcome]:
+def _wages(run_path: Path, file: _RunFile, folder: Path, run: Run) -> tuple[Sample, _Outcome]:
     """Who works where and at what wage."""
-    keys = run.wages
+    keys = file.wages
     assert keys is not None
-    basis = read_basis(run_path.name, run.data, keys)
+    basis = read_basis(run_path.name, file.data, keys)
     labels = [keys.cluster] if keys.cluster else []
-    sample = read_sample(run_path, run.data, [keys.column], labels)
-    clock.lap("read")
-    result = estimate_wages(run.data, keys, basis, sample)
-    clock.lap("estimate")
+    sample = read_sample(run_path, file.data, [keys.column], labels)
+    run.lap("read")
+    result = estimate_wages(file.data, keys, basis, sample)
+    run.lap("estimate")
     write_wages(folder, result)
     draw_wages(folder / "figures", result)
     estimate = result.estimate
@@ -129,17 +111,17 @@ def _wages(run_path: Path, run: _RunFile, folder: Path, clock: _Clock) -> tuple[
     return sample, _Outcome(estimate.certificate, _NORMALISED, gist)
 
 
-def _estimate_affinity(run: _RunFile, sample: Sample) -> AffinityEstimate:
+def _estimate_affinity(file: _RunFile, sample: Sample) -> AffinityEstimate:
     try:
         return estimate_affinity(
             sample.skills.values,
             sample.characteristics.values,
             sample.weights,
-            skill_names=run.data.worker_columns,
-            characteristic_names=run.data.firm_columns,
+            skill_names=file.data.worker_columns,
+            characteristic_names=file.data.firm_columns,
         )
     except InvalidInput as error:
-        raise InvalidInput([f"{run.data.matches}, {text}" for text in error.defects]) from error
+        raise InvalidInput([f"{file.data.matches}, {text}" for text in error.defects]) from error
 
 
 def _read_run(path: Path) -> _RunFile:

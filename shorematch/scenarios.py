@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Annotated
@@ -12,20 +11,21 @@ from pydantic import Field
 
 from counterfactuals import apply_shock
 from counterfactuals.designs import shocks_of_point
-from matching import Equilibrium, Status
+from matching import Economy, Equilibrium, Status
 from shorematch.console import console, progress
 from shorematch.defects import Defect, InputError
 from shorematch.economy_file import LoadedEconomy, read_economy
-from shorematch.inputs import FileModel, read_toml, sha256_of
-from shorematch.run_folder import new_run, safe_names
-from shorematch.shock_files import ShockEntry, read_scenario_entries
+from shorematch.inputs import FileModel, read_toml
+from shorematch.manifest import Run
+from shorematch.run_folder import safe_names
+from shorematch.shock_files import Scenarios, ShockEntry, read_scenario_entries
 from shorematch.solving import (
     Orders,
     SolveOptions,
     draw_figures,
     orders_of,
     print_verdict,
-    solve_timed,
+    solve,
     statistics_of,
     write_equilibrium,
 )
@@ -47,20 +47,26 @@ def counterfactual_file(
     :class:`~matching.InvalidInput` before anything is written.
     """
     options = options or SolveOptions()
+    run = Run(["counterfactual", economy_path, "--shocks", shocks_path, *options.arguments()], out)
     loaded = read_economy(economy_path)
+    run.read(economy_path.parent, loaded.files)
     orders = orders_of(loaded.economy, options)
-    scenarios = {BASELINE: loaded} | read_scenarios(shocks_path, loaded)
-    names = list(scenarios)
+    scenarios = read_scenarios(shocks_path, loaded)
+    run.read(shocks_path.parent, scenarios.files)
+    economies = {BASELINE: loaded.economy} | economies_under(scenarios, loaded.economy)
+    names = list(economies)
     folders = dict(zip(names, safe_names(names), strict=True))
+    run.lap("read")
     equilibria = {}
-    with new_run(out) as folder:
+    with run.folder() as folder:
         for name in progress(names, lambda name: f"solving {name}"):
-            equilibrium, seconds = solve_timed(scenarios[name].economy, options)
+            equilibria[name] = solve(economies[name], options)
+            run.lap(f"solve {name}")
             (folder / folders[name]).mkdir()
             write_equilibrium(
-                folder / folders[name], scenarios[name], equilibrium, seconds, orders
-            )  # fmt: skip
-            equilibria[name] = equilibrium
+                folder / folders[name], f"{loaded.name}, {name}", equilibria[name], orders
+            )
+            run.lap(f"write {name}")
         write_tables(folder, "table", scenario_table(equilibria, orders), transpose=True)
         if options.figures:
             draw_figures(folder, equilibria, orders, options.money)
@@ -70,8 +76,8 @@ def counterfactual_file(
     return code
 
 
-def read_scenarios(path: Path, loaded: LoadedEconomy) -> dict[str, LoadedEconomy]:
-    """The economy under each shock of a shocks file, by the shock's name, in file order.
+def read_scenarios(path: Path, loaded: LoadedEconomy) -> Scenarios:
+    """The shocks of a shocks file, each a design of one point around an economy.
 
     Raises :class:`~shorematch.defects.InputError` with every defect of the file.
     """
@@ -79,16 +85,14 @@ def read_scenarios(path: Path, loaded: LoadedEconomy) -> dict[str, LoadedEconomy
     file = read_toml(path, _ShocksFile, defects)
     if file is None:
         raise InputError(defects)
-    read = read_scenario_entries(path, loaded, file.shock, taken=[BASELINE])
-    files = loaded.files | read.files | {path.name: sha256_of(path)}
+    return read_scenario_entries(path, loaded, file.shock, taken=[BASELINE])
+
+
+def economies_under(scenarios: Scenarios, economy: Economy) -> dict[str, Economy]:
+    """The economy under each shock, by the shock's name, in file order."""
     return {
-        design.name: replace(
-            loaded,
-            economy=reduce(apply_shock, shocks_of_point(design, 0), loaded.economy),
-            name=f"{loaded.name}, {design.name}",
-            files=files,
-        )
-        for design in read.designs
+        design.name: reduce(apply_shock, shocks_of_point(design, 0), economy)
+        for design in scenarios.designs
     }
 
 

@@ -27,7 +27,7 @@ from matching import InvalidInput, parameter_names
 from matching.errors import did_you_mean
 from shorematch.defects import Defect, InputError
 from shorematch.economy_file import LoadedEconomy, read_economy
-from shorematch.inputs import FileModel
+from shorematch.inputs import FileModel, sha256_of
 
 _KINDS: tuple[str, ...] = get_args(Kind)
 _RANGES = ({"from", "to", "points"}, {"from", "to"}, {"mean", "sd"})
@@ -51,10 +51,10 @@ class DesignEntry(ShockEntry):
 
 @dataclass(frozen=True)
 class Scenarios:
-    """What a file of shocks and designs asks for, and the other economies' files it drew on."""
+    """What a file of shocks and designs asks for, and it and the economies' files it drew on."""
 
     designs: tuple[Design, ...]  # one per entry, in file order, shocks first
-    files: dict[str, str]  # name → SHA-256
+    files: dict[str, str]  # path from the folder of the file → SHA-256
 
 
 def read_scenario_entries(
@@ -111,7 +111,10 @@ def read_scenario_entries(
                 note(text)
     if defects:
         raise InputError(defects)
-    files = {name: sha for other in others.values() for name, sha in other.files.items()}
+    files = {path.name: sha256_of(path)}
+    for file, other in others.items():
+        folder = Path(file).parent
+        files |= {(folder / name).as_posix(): sha for name, sha in other.files.items()}
     return Scenarios(tuple(read), files)
 
 

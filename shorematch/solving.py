@@ -1,12 +1,9 @@
 """``shorematch solve``: from an economy file to a folder of results and a verdict."""
 
-import platform
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +22,9 @@ from matching.statistics import (
     offshoring_share_by_firm,
 )
 from shorematch.console import console
-from shorematch.economy_file import LoadedEconomy, read_economy
-from shorematch.run_folder import new_run, write_csv, write_json
+from shorematch.economy_file import read_economy
+from shorematch.manifest import Run
+from shorematch.run_folder import write_csv, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +47,21 @@ class SolveOptions:
     money: str = "money"
     kernel: str = "auto"
 
+    def arguments(self) -> list[str]:
+        """Those of the command line that say the same; defaults are left out.
+
+        >>> SolveOptions(max_iter=9, figures=False).arguments()
+        ['--max-iter', '9', '--no-figures']
+        """
+        words: list[str] = []
+        for option in fields(self):
+            value, name = getattr(self, option.name), option.name.replace("_", "-")
+            if isinstance(value, bool):
+                words += [] if value else [f"--no-{name}"]
+            elif value != option.default:
+                words += [f"--{name}", str(value)]
+        return words
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -64,11 +77,15 @@ def solve_file(economy_path: Path, out: Path, options: SolveOptions | None = Non
     Raises :class:`~matching.InvalidInput` before anything is written.
     """
     options = options or SolveOptions()
+    run = Run(["solve", economy_path, *options.arguments()], out)
     loaded = read_economy(economy_path)
+    run.read(economy_path.parent, loaded.files)
     orders = orders_of(loaded.economy, options)
-    with new_run(out) as folder:
-        equilibrium, seconds = solve_timed(loaded.economy, options)
-        write_equilibrium(folder, loaded, equilibrium, seconds, orders)
+    run.lap("read")
+    with run.folder() as folder:
+        equilibrium = solve(loaded.economy, options)
+        run.lap("solve")
+        write_equilibrium(folder, loaded.name, equilibrium, orders)
         if options.figures:
             draw_figures(folder, {loaded.name: equilibrium}, orders, options.money)
     if Status(int(equilibrium.status)).converged:
@@ -100,14 +117,12 @@ def orders_of(economy: Economy, options: SolveOptions) -> Orders:
     return orders
 
 
-def solve_timed(economy: Economy, options: SolveOptions) -> tuple[Equilibrium, float]:
-    """The equilibrium, converged or not, and the seconds it took, compilation included."""
-    start = time.perf_counter()
+def solve(economy: Economy, options: SolveOptions) -> Equilibrium:
+    """The equilibrium, converged or not."""
     equilibrium = solve_equilibrium(
         economy, options.solver, kernel=options.kernel, max_iter=options.max_iter, throw=False
     )
-    jax.block_until_ready(equilibrium)
-    return equilibrium, time.perf_counter() - start
+    return jax.block_until_ready(equilibrium)
 
 
 def statistics_of(
@@ -121,14 +136,14 @@ def statistics_of(
 
 def write_equilibrium(
     folder: Path,
-    loaded: LoadedEconomy,
+    name: str,
     equilibrium: Equilibrium,
-    seconds: float,
     orders: Orders | None = None,
 ) -> None:
     """Write ``summary.json``, ``workers.csv``, ``firms.csv`` and, if not huge, the matches."""
     frames = _compiled_frames()(equilibrium)
-    origins = [origin.name for origin in loaded.economy.origins]
+    economy = equilibrium.economy
+    origins = [origin.name for origin in economy.origins]
     workers = [
         pd.DataFrame({"origin": name, "worker": np.arange(len(columns["mass"])), **columns})
         for name, columns in zip(origins, _numpy(frames["workers"]), strict=True)
@@ -138,11 +153,12 @@ def write_equilibrium(
     write_csv(
         folder / "firms.csv", pd.DataFrame({"firm": np.arange(len(firms["mass"])), **firms})
     )  # fmt: skip
-    if _cells(loaded.economy) <= MATCHES_WRITTEN and equilibrium.log_cells is not None:
+    if _cells(economy) <= MATCHES_WRITTEN and equilibrium.log_cells is not None:
         cells = (equilibrium.matches, equilibrium.wages, equilibrium.profits)
         matches = _matches(origins, _numpy(cells))
         matches.to_parquet(folder / "matches.parquet", index=False)
     summary = {
+        "economy": name,
         "statistics": statistics_of(equilibrium, orders),
         "solver": {
             "name": equilibrium.solver,
@@ -151,18 +167,9 @@ def write_equilibrium(
             "iterations": int(equilibrium.iterations),
             "max_residual": float(equilibrium.max_residual),
             "wage_error_bound": float(equilibrium.wage_error_bound),
-            "seconds": seconds,
         },
-        "versions": versions(),
-        "economy": {"name": loaded.name, "sha256": loaded.files},
     }
     write_json(folder / "summary.json", summary)
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    packages = ("shorematch", "jax", "jaxlib", "numpy")
-    return {"python": platform.python_version()} | {name: version(name) for name in packages}
 
 
 def draw_figures(

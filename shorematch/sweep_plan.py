@@ -16,9 +16,9 @@ from counterfactuals import Change, Design, economies_of, measure_labels, solve_
 from matching import Economy, get_parameter, parameter_names
 from shorematch.defects import Defect, InputError
 from shorematch.economy_file import LoadedEconomy, read_economy
-from shorematch.inputs import FileModel, read_toml, sha256_of
+from shorematch.inputs import FileModel, read_toml
+from shorematch.manifest import versions
 from shorematch.shock_files import DesignEntry, ShockEntry, read_scenario_entries
-from shorematch.solving import versions
 
 POINTS_WITHOUT_ASKING = 1_000_000
 _EXTRA = (("status", ""), ("wage_error_bound", ""))  # follow the measures of every point
@@ -86,7 +86,7 @@ def read_plan(path: Path, *, yes: bool = False) -> Plan:
         last = min(first + file.block, len(points))
         key = hashlib.sha256("".join(points[first:last]).encode()).hexdigest()[:32]
         blocks.append(Block(key, first, last))
-    files = loaded.files | read.files | {path.name: sha256_of(path)}
+    files = loaded.files | read.files
     return Plan(loaded, read.designs, points, tuple(blocks), file.block, files)
 
 

@@ -135,7 +135,8 @@ def test_the_command_writes_tables_figures_and_groups_that_it_takes_back(tmp_pat
     assert decompose_files(*years, tmp_path / "a") == 0
     assert {p.name for p in (tmp_path / "a").iterdir()} == {
         "decomposition.csv", "table.csv", "table.tex", "table.md", "causes.csv", "causes.tex",
-        "causes.md", "groups.toml", "findings.md", "summary.json", "figures",
+        "causes.md", "groups.toml", "findings.md", "summary.json", "manifest.json",
+        "figures",
     }  # fmt: skip
     frame = pd.read_csv(tmp_path / "a/decomposition.csv", keep_default_na=False)
     expected = decomposition_frame(result)

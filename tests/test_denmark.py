@@ -14,7 +14,7 @@ from shorematch.denmark import FOLDER, SHOCKS_PATH, YEARS, economy_path
 from shorematch.denmark.published import AGGREGATES, COUNTERFACTUALS_2006
 from shorematch.denmark.recover import _weighted_gaps, danish_economy
 from shorematch.economy_file import read_economy
-from shorematch.scenarios import BASELINE, read_scenarios
+from shorematch.scenarios import BASELINE, economies_under, read_scenarios
 
 # Largest relative gap to a published number.
 CELL = 0.005
@@ -48,9 +48,9 @@ def table(economies):
 def scenarios():
     """2006 under the shipped shocks, and 1996 unshocked."""
     loaded = read_economy(economy_path(2006))
-    shocked = {BASELINE: loaded} | read_scenarios(SHOCKS_PATH, loaded)
-    economies = {name: scenario.economy for name, scenario in shocked.items()}
-    return table(economies | {"1996": read_economy(economy_path(1996)).economy})
+    shocked = economies_under(read_scenarios(SHOCKS_PATH, loaded), loaded.economy)
+    earlier = read_economy(economy_path(1996)).economy
+    return table({BASELINE: loaded.economy} | shocked | {"1996": earlier})
 
 
 @pytest.mark.parametrize("name", COUNTERFACTUALS_2006)

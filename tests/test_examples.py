@@ -25,7 +25,7 @@ from shorematch.decomposing import _read_groups
 from shorematch.denmark import CALIBRATION_PATH, FOLDER
 from shorematch.economy_file import read_economy
 from shorematch.estimating import estimate_file
-from shorematch.scenarios import read_scenarios
+from shorematch.scenarios import economies_under, read_scenarios
 from shorematch.sweep_plan import read_plan
 
 ROOT = Path(__file__).parents[1]
@@ -185,7 +185,7 @@ def test_the_example_scenarios_change_what_they_name(tmp_path):
     economy = read_economy(tmp_path / "economy.toml")
     assert economy.economy.home.outside_option.shape == (4,)
     scenarios = read_scenarios(tmp_path / "shocks.toml", economy)
-    free, double, dear, both, technology = (each.economy for each in scenarios.values())
+    free, double, dear, both, technology = economies_under(scenarios, economy.economy).values()
     assert float(free.origins[1].constant) == float(both.origins[1].constant) == 207.90
     assert float(double.affinity[0, 0]) == float(both.affinity[0, 0]) == 2 * 75.55
     assert float(dear.home.outside_option[3]) == pytest.approx(50.276, rel=1e-15)

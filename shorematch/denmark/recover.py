@@ -195,10 +195,13 @@ def run_recovery(out: Path) -> int:
     import pandas as pd
 
     from shorematch.console import console
-    from shorematch.run_folder import new_run, write_csv
+    from shorematch.manifest import Run
+    from shorematch.run_folder import write_csv
 
-    with new_run(out) as folder:
+    run = Run(["denmark", "recover"], out)
+    with run.folder() as folder:
         shape, costs = recover_types()
+        run.lap("fit")
         for year in YEARS:
             economy = danish_economy(year, shape)
             china = economy.origins[1]
