@@ -20,6 +20,7 @@ from counterfactuals.designs import (
     single,
     taken_from,
 )
+from counterfactuals.intervals import ScenarioDraws, percentile_interval, solve_draws
 from counterfactuals.measures import measure_labels, measures, solve_measures
 from counterfactuals.shocks import Change, Shock, apply_shock
 
@@ -29,6 +30,7 @@ __all__ = [
     "Decomposition",
     "Design",
     "ParameterGroup",
+    "ScenarioDraws",
     "Shock",
     "Spread",
     "apply_shock",
@@ -42,8 +44,10 @@ __all__ = [
     "listed",
     "measure_labels",
     "measures",
+    "percentile_interval",
     "shocks_of_point",
     "single",
+    "solve_draws",
     "solve_measures",
     "taken_from",
 ]

@@ -83,6 +83,10 @@ def counterfactual(
     economy: _Economy,
     shocks: Annotated[Path, typer.Option("--shocks", help="The shocks file.")],
     out: _Out,
+    draws: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="An estimation with bootstrap draws, for intervals."),
+    ] = None,
     solver: _Solver = Solver.newton,
     max_iter: _MaxIter = None,
     order_skill: _OrderSkill = None,
@@ -103,7 +107,7 @@ def counterfactual(
     options = SolveOptions(
         solver.value, max_iter, order_skill, order_characteristic, figures, money, kernel.value
     )
-    return counterfactual_file(economy, shocks, out, options)
+    return counterfactual_file(economy, shocks, out, options, draws)
 
 
 @app.command()

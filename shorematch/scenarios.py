@@ -6,16 +6,20 @@ from functools import reduce
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from counterfactuals import apply_shock
 from counterfactuals.designs import shocks_of_point
-from matching import Economy, Equilibrium, Status
+from counterfactuals.intervals import ScenarioDraws, solve_draws
+from matching import Economy, Equilibrium, Status, get_parameter, parameter_names
 from shorematch.console import console, progress
 from shorematch.defects import Defect, InputError
+from shorematch.draw_files import DRAWS, Draws, read_draws
 from shorematch.economy_file import LoadedEconomy, read_economy
-from shorematch.inputs import FileModel, read_toml
+from shorematch.inputs import FileModel, read_toml, sha256_of
+from shorematch.interval_tables import failures, write_intervals
 from shorematch.manifest import Run
 from shorematch.run_folder import safe_names
 from shorematch.shock_files import Scenarios, ShockEntry, read_scenario_entries
@@ -39,17 +43,28 @@ class _ShocksFile(FileModel):
 
 
 def counterfactual_file(
-    economy_path: Path, shocks_path: Path, out: Path, options: SolveOptions | None = None
+    economy_path: Path,
+    shocks_path: Path,
+    out: Path,
+    options: SolveOptions | None = None,
+    draws_path: Path | None = None,
 ) -> int:
     """Solve an economy and each of its shocks into ``out``: a folder each, and one table of all.
 
-    Returns 0 where every scenario is certified, 2 otherwise. Raises
+    With the folder of an estimation, ``draws_path``, every scenario is solved under each of its
+    bootstrap draws too, and levels and changes come with intervals. Returns 0 where every scenario
+    is certified, under every draw whose estimation has succeeded, 2 otherwise. Raises
     :class:`~matching.InvalidInput` before anything is written.
     """
     options = options or SolveOptions()
-    run = Run(["counterfactual", economy_path, "--shocks", shocks_path, *options.arguments()], out)
+    further = [] if draws_path is None else ["--draws", draws_path]
+    run = Run(
+        ["counterfactual", economy_path, "--shocks", shocks_path, *further, *options.arguments()],
+        out,
+    )
     loaded = read_economy(economy_path)
     run.read(economy_path.parent, loaded.files)
+    draws = None if draws_path is None else _draws_of(draws_path, loaded, run)
     orders = orders_of(loaded.economy, options)
     scenarios = read_scenarios(shocks_path, loaded)
     run.read(shocks_path.parent, scenarios.files)
@@ -70,10 +85,18 @@ def counterfactual_file(
         write_tables(folder, "table", scenario_table(equilibria, orders), transpose=True)
         if options.figures:
             draw_figures(folder, equilibria, orders, options.money)
-    code = max(print_verdict(name, eq) for name, eq in equilibria.items())
+        if draws is not None:
+            run.lap("write")
+            result = _solve_draws(loaded.economy, draws, scenarios)
+            run.lap("solve draws")
+            write_intervals(folder, result, figures=options.figures)
+    codes = [print_verdict(name, eq) for name, eq in equilibria.items()]
     console().print((out / "table.md").read_text(encoding="utf-8"))
+    if draws is not None:
+        console().print((out / "changes.md").read_text(encoding="utf-8"))
+        codes.append(_print_failures(result))
     console().print(f"Results are in {out}")
-    return code
+    return max(codes)
 
 
 def read_scenarios(path: Path, loaded: LoadedEconomy) -> Scenarios:
@@ -94,6 +117,51 @@ def economies_under(scenarios: Scenarios, economy: Economy) -> dict[str, Economy
         design.name: reduce(apply_shock, shocks_of_point(design, 0), economy)
         for design in scenarios.designs
     }
+
+
+def _draws_of(folder: Path, loaded: LoadedEconomy, run: Run) -> Draws:
+    """The draws of an estimation, of this economy and no other."""
+    path = folder / DRAWS
+    draws = read_draws(path, loaded.economy)
+    run.read(folder, {DRAWS: sha256_of(path)})
+    estimate = folder / "economy.toml"
+    if estimate.exists():
+        other = read_economy(estimate).economy
+        different = [
+            name
+            for name in parameter_names(loaded.economy)
+            if not np.array_equal(get_parameter(other, name), get_parameter(loaded.economy, name))
+        ]
+        if different:
+            problem = f"is the estimate of these draws and differs in {', '.join(different)}"
+            remedy = f"Shock the economy that was estimated, {estimate}"
+            raise InputError([Defect(str(estimate), problem, remedy)])
+    return draws
+
+
+def _solve_draws(economy: Economy, draws: Draws, scenarios: Scenarios) -> ScenarioDraws:
+    stacks = {design.name: shocks_of_point(design, 0) for design in scenarios.designs}
+    return solve_draws(economy, draws.economies, draws.failed, stacks, baseline=BASELINE)
+
+
+def _print_failures(result: ScenarioDraws) -> int:
+    """Say which draws no interval rests on; 2 where one that was estimated is not certified."""
+    counts = failures(result)
+    if failed := int(result.failed.sum()):
+        console().print(
+            f"{failed} of {len(result.failed)} draws have failed in the estimation and are in no "
+            "interval; what made them fail may bear on what is left", style="bold red",
+        )  # fmt: skip
+    doubtful = (result.status != Status.CERTIFIED) & ~result.failed
+    for name, lost, doubts in zip(
+        counts["scenario"], counts["not solved"], doubtful.sum(1), strict=True
+    ):
+        if doubts:
+            console().print(
+                f"{name}: {doubts} OF {len(result.failed)} DRAWS ARE NOT CERTIFIED, {lost} of them "
+                "not solved and in no interval", style="bold red",
+            )  # fmt: skip
+    return 2 if doubtful.any() else 0
 
 
 def statistics_row(

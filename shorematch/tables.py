@@ -19,16 +19,23 @@ _SYMBOLS = {
 
 
 def write_tables(
-    folder: Path, stem: str, frame: "pd.DataFrame", *, title: str = "", transpose: bool = False
+    folder: Path,
+    stem: str,
+    frame: "pd.DataFrame",
+    *,
+    title: str = "",
+    transpose: bool = False,
+    printed: "pd.DataFrame | None" = None,
 ) -> None:
     """Write ``stem.csv`` (full precision), ``stem.tex`` (booktabs) and ``stem.md`` (rounded).
 
-    The first column names the rows. ``transpose`` turns the two printed tables, not the CSV, so
-    that many columns fit a page.
+    The first column names the rows. ``printed`` is another frame for the two printed tables;
+    ``transpose`` turns them, so that many columns fit a page.
     """
     write_csv(folder / f"{stem}.csv", frame)
-    header, *rows = [list(frame.columns), *frame.itertuples(index=False, name=None)]
-    cells = [[str(name) for name in header], *([_printed(cell) for cell in row] for row in rows)]
+    shown = frame if printed is None else printed
+    header, *rows = [list(shown.columns), *shown.itertuples(index=False, name=None)]
+    cells = [[str(name) for name in header], *([rounded(cell) for cell in row] for row in rows)]
     if transpose:
         cells = [list(column) for column in zip(*cells, strict=True)]
     for suffix, text in (("tex", _latex(cells, title)), ("md", _markdown(cells, title))):
@@ -52,7 +59,7 @@ def _greek(letter: str) -> str:
     return f"$\\{name.capitalize() if words[1] == 'CAPITAL' else name}$"
 
 
-def _printed(cell: Any) -> str:
+def rounded(cell: Any) -> str:
     """Five significant digits; a dash where there is nothing."""
     if not isinstance(cell, float):
         return str(cell)
