@@ -3,6 +3,7 @@
 from estimation.affinity import AffinityEstimate, estimate_affinity
 from estimation.basis import Basis, Term, make_basis
 from estimation.calibration import Aggregates, Calibration, calibrate
+from estimation.cells import Cells, given_cells, individual_cells, quantile_cells
 from estimation.certificate import Certificate
 from estimation.likelihood import WageEstimate, estimate_with_wages, profile_interval
 from estimation.offshored import offshored_matches
@@ -17,6 +18,7 @@ __all__ = [
     "Aggregates",
     "Basis",
     "Calibration",
+    "Cells",
     "Certificate",
     "Saliency",
     "SimulatedMatches",
@@ -28,9 +30,12 @@ __all__ = [
     "estimate_affinity",
     "estimate_three_steps",
     "estimate_with_wages",
+    "given_cells",
+    "individual_cells",
     "make_basis",
     "offshored_matches",
     "profile_interval",
+    "quantile_cells",
     "saliency",
     "simulate_matches",
     "standardise",

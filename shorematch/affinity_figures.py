@@ -14,11 +14,13 @@ _NUMBERED = 14
 _PAIRS_SHOWN = 3
 
 
-def draw_affinity(folder: Path, estimate: AffinityEstimate, found: Saliency) -> list[Path]:
+def draw_affinity(
+    folder: Path, estimate: AffinityEstimate, found: Saliency, stem: str = ""
+) -> list[Path]:
     """Write ``affinity`` and ``saliency`` as PDF and PNG into a folder; their paths."""
     return [
-        *save_figure(affinity_heat_map(estimate), folder, "affinity"),
-        *save_figure(saliency_figure(estimate, found), folder, "saliency"),
+        *save_figure(affinity_heat_map(estimate), folder, f"affinity{stem}"),
+        *save_figure(saliency_figure(estimate, found), folder, f"saliency{stem}"),
     ]
 
 

@@ -10,8 +10,9 @@ from pydantic import Field
 
 from matching import Economy, InvalidInput, make_economy, make_firms, make_origin
 from shorematch.defects import Defect, InputError, shorten
-from shorematch.inputs import FileModel, read_table, read_toml, sha256_of
+from shorematch.inputs import FileModel, read_toml, sha256_of
 from shorematch.run_folder import safe_names, write_csv
+from shorematch.table_files import read_table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,25 +1,23 @@
 """``shorematch estimate``: from a file of matches to estimates, tables and figures."""
 
-import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-from pydantic import model_validator
-
-from estimation import AffinityEstimate, Certificate, estimate_affinity, saliency
+from estimation import AffinityEstimate, estimate_affinity, saliency
 from matching import InvalidInput
 from shorematch.affinity_figures import draw_affinity
-from shorematch.affinity_tables import NOT_IDENTIFIED, write_affinity
+from shorematch.affinity_tables import NOT_IDENTIFIED, affinity_part, write_affinity
 from shorematch.console import console
-from shorematch.defects import Defect, InputError
-from shorematch.estimate_files import certificate_summary
-from shorematch.inputs import FileModel, read_toml
+from shorematch.estimate_files import Part, certificates, worst_verdict, write_parts
 from shorematch.manifest import Run
-from shorematch.match_files import MatchData, Sample, read_sample, units_of
-from shorematch.wage_estimation import WageKeys, estimate_wages, read_basis
+from shorematch.match_files import Sample, read_sample
+from shorematch.run_file import RunFile, read_run, resolved
+from shorematch.run_folder import safe_names
+from shorematch.wage_estimation import estimate_wages, read_basis
 from shorematch.wage_figures import draw_wages
-from shorematch.wage_tables import write_wages
+from shorematch.wage_tables import wage_part, write_wages
 
 _NORMALISED = (
     "Amenities of workers' columns alone and productivity of jobs' columns alone cancel out of "
@@ -27,29 +25,14 @@ _NORMALISED = (
 )
 
 
-class _RunFile(FileModel):
-    estimator: Literal["affinity", "wages"]
-    data: MatchData
-    wages: WageKeys | None = None
-
-    @model_validator(mode="after")
-    def _sections_of_the_estimator(self) -> "_RunFile":
-        if self.estimator == "affinity" and self.wages is not None:
-            raise ValueError('the section [wages] belongs to estimator = "wages"')
-        if self.estimator == "wages" and self.wages is None:
-            raise ValueError('estimator = "wages" needs a section [wages]')
-        if self.estimator == "wages" and self.data.weight is not None:
-            raise ValueError('estimator = "wages" takes no weight: every match counts once')
-        return self
-
-
 @dataclass(frozen=True)
-class _Outcome:
-    """How an estimation ended, for the manifest and the terminal."""
+class _Found:
+    """What an estimator found: a part per group and year, and how to print them."""
 
-    certificate: Certificate
+    parts: list[Part]
+    gists: list[str]  # of each part, a sentence
     identified: str  # what the data tell, and what rests on a normalisation
-    found: str  # the gist, a sentence
+    write: Callable[[Path], Any]  # tables and figures into a folder
 
 
 def estimate_file(run_path: Path, out: Path) -> int:
@@ -58,111 +41,126 @@ def estimate_file(run_path: Path, out: Path) -> int:
     Raises :class:`~matching.InvalidInput` with every defect before anything is written.
     """
     run = Run(["estimate", run_path], out)
-    file = _read_run(run_path)
-    estimator = _affinity if file.wages is None else _wages
+    file = read_run(run_path)
+    estimator = {"affinity": _affinity, "wages": _wages}[file.estimator]
     with run.folder() as folder:
-        sample, outcome = estimator(run_path, file, folder, run)
-        (folder / "run.toml").write_text(_resolved(file), encoding="utf-8", newline="\n")
+        sample = read_sample(run_path, file.data)
+        run.lap("read")
+        found = estimator(run_path, file, sample)
+        run.lap("estimate")
+        write_parts(folder, found.parts)
+        found.write(folder)
+        (folder / "run.toml").write_text(resolved(file), encoding="utf-8", newline="\n")
         run.read(run_path.parent, sample.files)
+        columns = {n: {"mean": m, "standard_deviation": s} for n, (m, s) in sample.units.items()}
         run.note(
-            seed=None if file.wages is None else file.wages.seed,
+            seed=file.inference.seed,
             rows=sample.flow,
-            standardised=units_of(file.data, sample),
-            certificate=certificate_summary(outcome.certificate),
-            identified=outcome.identified,
+            standardised={"how": file.data.standardise, "columns": columns},
+            certificate=certificates(found.parts),
+            identified=found.identified,
         )
-    return _report(out, file.estimator, sample.flow, outcome)
+    return _report(out, file.estimator, sample.flow, found)
 
 
-def _affinity(
-    run_path: Path, file: _RunFile, folder: Path, run: Run
-) -> tuple[Sample, _Outcome]:  # fmt: skip
+def _samples(sample: Sample) -> list[tuple[str, str, Sample]]:
+    """Group, year and rows of each part."""
+    return [(group, year, part) for group, rows in sample.groups() for year, part in rows.years()]
+
+
+def _affinity(_: Path, file: RunFile, sample: Sample) -> _Found:
     """Who works where, without wages."""
-    sample = read_sample(run_path, file.data)
-    run.lap("read")
-    estimate = _estimate_affinity(file, sample)
-    found = saliency(estimate)
-    run.lap("estimate")
-    write_affinity(folder, estimate, found)
-    draw_affinity(folder / "figures", estimate, found)
-    shares = ", ".join(f"{100 * share:.2f}" for share in found.shares)
-    gist = f"Saliency: index pairs carry {shares} % of the sorting"
-    return sample, _Outcome(estimate.certificate, NOT_IDENTIFIED, gist)
+    estimates = []
+    for group, year, rows in _samples(sample):
+        estimate = _estimate_affinity(file, rows, group, year)
+        estimates.append((affinity_part(group, year, estimate), estimate, saliency(estimate)))
+
+    def write(folder: Path) -> None:
+        write_affinity(folder, estimates)
+        stems = _stems([part for part, _, _ in estimates])
+        for stem, (_, estimate, indices) in zip(stems, estimates, strict=True):
+            draw_affinity(folder / "figures", estimate, indices, stem)
+
+    gists = [
+        f"Saliency: index pairs carry {', '.join(f'{100 * share:.2f}' for share in found.shares)} "
+        "% of the sorting"
+        for _, _, found in estimates
+    ]
+    return _Found([part for part, _, _ in estimates], gists, NOT_IDENTIFIED, write)
 
 
-def _wages(run_path: Path, file: _RunFile, folder: Path, run: Run) -> tuple[Sample, _Outcome]:
+def _wages(run_path: Path, file: RunFile, sample: Sample) -> _Found:
     """Who works where and at what wage."""
     keys = file.wages
     assert keys is not None
     basis = read_basis(run_path.name, file.data, keys)
-    labels = [keys.cluster] if keys.cluster else []
-    sample = read_sample(run_path, file.data, [keys.column], labels)
-    run.lap("read")
-    result = estimate_wages(file.data, keys, basis, sample)
-    run.lap("estimate")
-    write_wages(folder, result)
-    draw_wages(folder / "figures", result)
-    estimate = result.estimate
-    gist = (
-        f"Taste scales: workers {estimate['scale.worker']:.4g}, firms "
-        f"{estimate['scale.firm']:.4g}; R² "
-        f"{estimate.r_squared:.3f}, objective {estimate.objective:.4f}"
-    )
-    return sample, _Outcome(estimate.certificate, _NORMALISED, gist)
+    results = []
+    for group, year, rows in _samples(sample):
+        result = estimate_wages(file.data, keys, file.inference, basis, rows)
+        results.append((wage_part(group, year, result), result))
+
+    def write(folder: Path) -> None:
+        write_wages(folder, results)
+        stems = _stems([part for part, _ in results])
+        for stem, (_, result) in zip(stems, results, strict=True):
+            draw_wages(folder / "figures", result, stem)
+
+    gists = [
+        f"Taste scales: workers {e['scale.worker']:.4g}, firms {e['scale.firm']:.4g}; "
+        f"R² {e.r_squared:.3f}, objective {e.objective:.4f}"
+        for e in (result.estimate for _, result in results)
+    ]
+    return _Found([part for part, _ in results], gists, _NORMALISED, write)
 
 
-def _estimate_affinity(file: _RunFile, sample: Sample) -> AffinityEstimate:
+def _estimate_affinity(
+    file: RunFile, sample: Sample, group: str, year: str
+) -> AffinityEstimate:  # fmt: skip
     try:
         return estimate_affinity(
-            sample.skills.values,
-            sample.characteristics.values,
+            sample.skills,
+            sample.characteristics,
             sample.weights,
             skill_names=file.data.worker_columns,
             characteristic_names=file.data.firm_columns,
         )
     except InvalidInput as error:
-        raise InvalidInput([f"{file.data.matches}, {text}" for text in error.defects]) from error
+        raise _located(file, group, year, error) from error
 
 
-def _read_run(path: Path) -> _RunFile:
-    defects: list[Defect] = []
-    run = read_toml(path, _RunFile, defects)
-    if run is None:
-        raise InputError(defects)
-    return run
+def _located(file: RunFile, group: str, year: str, error: InvalidInput) -> InvalidInput:
+    """Defects of an estimator's sample, with the file and the part that have them."""
+    where = "".join(f", {name} {label}" for name, label in (("group", group), ("year", year))
+                    if label)  # fmt: skip
+    return InvalidInput([f"{file.data.matches}{where}, {text}" for text in error.defects])
 
 
-def _resolved(run: _RunFile) -> str:
-    """The run file with every default, as TOML; paths are relative to the original."""
-    lines = [f'estimator = "{run.estimator}"']
-    for name, section in (("data", run.data), ("wages", run.wages)):
-        if section is not None:
-            keys = section.model_dump(exclude_none=True)
-            lines += ["", f"[{name}]"]
-            lines += [
-                f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in keys.items()
-            ]
-    return "\n".join([*lines, ""])
+def _stems(parts: Sequence[Part]) -> list[str]:
+    """What ends the names of the figures of each part."""
+    if len(parts) == 1:
+        return [""]
+    return [f"_{name}" for name in safe_names([part.label for part in parts])]
 
 
-def _report(out: Path, estimator: str, flow: dict[str, int], outcome: _Outcome) -> int:
+def _report(out: Path, estimator: str, flow: dict[str, int], found: _Found) -> int:
     """Say what was used, what was found and how sure it is; the exit code."""
-    certificate = outcome.certificate
     say = console().print
-    say(
-        f"{flow['read']} matches read, {flow['dropped_missing']} dropped for an empty cell, "
-        f"{flow['used']} used"
-    )
-    say(outcome.found)
-    say(outcome.identified)
-    facts = (
-        f"{certificate.iterations} iterations, first-order conditions to "
-        f"{certificate.gradient:.1e} standard deviations, margins to "
-        f"{certificate.margin_residual:.1e}, relative curvature {certificate.curvature:.2g}"
-    )
-    certified = certificate.verdict == "CERTIFIED"
-    say(f"{estimator}: {certificate.verdict} ({facts})", style=None if certified else "bold red")
-    for reason in (*certificate.failures, *certificate.doubts):
-        say(f"- {reason}", style="bold red")
+    dropped = f"{flow['dropped_missing']} dropped for an empty cell"
+    kinds = "".join(f"{flow[kind]} {kind}, " for kind in ("unmatched", "foreign") if kind in flow)
+    say(f"{flow['read']} rows read, {dropped}, {kinds}{flow['used']} matches used")
+    for part, gist in zip(found.parts, found.gists, strict=True):
+        certificate = part.certificate
+        name = f"{part.label}: " if part.label else ""
+        say(f"{name}{gist}")
+        facts = (
+            f"{certificate.iterations} iterations, first-order conditions to "
+            f"{certificate.gradient:.1e} standard deviations, margins to "
+            f"{certificate.margin_residual:.1e}, relative curvature {certificate.curvature:.2g}"
+        )
+        style = None if certificate.verdict == "CERTIFIED" else "bold red"
+        say(f"{name}{estimator}: {certificate.verdict} ({facts})", style=style)
+        for reason in (*certificate.failures, *certificate.doubts):
+            say(f"- {reason}", style=style)
+    say(found.identified)
     say(f"Results are in {out}")
-    return 0 if certified else 2
+    return 0 if worst_verdict(found.parts) == "CERTIFIED" else 2

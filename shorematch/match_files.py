@@ -1,7 +1,7 @@
 """Files of matches: the rows that are used, and how many fell by the way and why."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,143 +9,265 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from estimation import Standardised, standardise
+from estimation import standardise
 from matching.errors import did_you_mean
 from shorematch.defects import Defect, InputError, shorten
-from shorematch.inputs import FileModel, read_table, sha256_of
+from shorematch.inputs import FileModel, sha256_of
+from shorematch.table_files import CsvForm, read_table
 
 Name = Annotated[str, Field(min_length=1)]
 _Columns = Annotated[list[Name], Field(min_length=1)]
 
 
-class MatchData(FileModel):
+class TableKeys(FileModel):
+    """How a CSV file of a run is written."""
+
+    delimiter: Literal[",", ";", "\t", "|"] = ","
+    decimal: Literal[".", ","] = "."
+    encoding: Literal["utf-8", "latin-1", "utf-16"] = "utf-8"
+
+    @property
+    def form(self) -> CsvForm:
+        """The same, as the reader of tables takes it."""
+        return CsvForm(self.delimiter, self.decimal, self.encoding, announced=True)
+
+
+class MatchData(TableKeys):
     """The section ``[data]`` of a run file."""
 
     matches: Name  # path relative to the run file, one row per match
     worker_columns: _Columns
     firm_columns: _Columns
+    worker: Name | None = None  # id of the worker: once in the file, or once a year
+    firm: Name | None = None  # id of the firm, by which errors are clustered
+    wage: Name | None = None
     weight: Name | None = None
+    year: Name | None = None
+    group: Name | None = None
+    origin: Name | None = None
+    home: Name | None = None  # the label of home's rows in the column of origins
+    unmatched_rows: bool = False  # rows without firm, characteristics and wage are the unmatched
     standardise: Literal["ddof1", "ddof0", "none"] = "ddof1"
     standardised_columns: list[Name] | None = None  # all of them where it is left out
     missing: Literal["error", "drop"] = "error"
-    delimiter: Literal[",", ";", "\t", "|"] = ","
-    decimal: Literal[".", ","] = "."
+    smallest_cell: Annotated[int, Field(ge=1)] = 5  # what has fewer rows is not printed
+
+    @property
+    def numbers(self) -> list[str]:
+        """The columns that hold numbers."""
+        further = [self.wage, self.weight]
+        return [*self.worker_columns, *self.firm_columns, *(c for c in further if c)]
+
+    @property
+    def labels(self) -> list[str]:
+        """The columns that may hold text."""
+        labels = (self.worker, self.firm, self.year, self.group, self.origin)
+        return [column for column in labels if column]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The matches that are used."""
+    """The rows that are used, by their numbers in the file, columns in the units of the run."""
 
-    skills: Standardised
-    characteristics: Standardised
-    weights: np.ndarray | None
-    others: pd.DataFrame  # further columns that were asked for, as they are in the file
+    data: MatchData
+    matched: pd.DataFrame  # matches at home
+    unmatched: pd.DataFrame  # home's workers without a match, where the file has them
+    foreign: pd.DataFrame  # rows of other origins
+    units: dict[str, tuple[float, float]]  # column → mean and standard deviation taken out
     flow: dict[str, int]  # what happened → rows
     files: dict[str, str]  # file → SHA-256
 
+    @property
+    def skills(self) -> np.ndarray:
+        """Of the matched workers, ``(N, m)``."""
+        return self.matched[self.data.worker_columns].to_numpy()
 
-def read_sample(
-    run_path: Path, data: MatchData, numbers: Sequence[str] = (), labels: Sequence[str] = ()
-) -> Sample:
+    @property
+    def characteristics(self) -> np.ndarray:
+        """Of their firms, ``(N, n)``."""
+        return self.matched[self.data.firm_columns].to_numpy()
+
+    @property
+    def wages(self) -> np.ndarray | None:
+        """Of the matched, ``(N,)``, where the run file names their column."""
+        return self._column(self.data.wage)
+
+    @property
+    def weights(self) -> np.ndarray | None:
+        """Sampling weights, ``(N,)``, where the run file names their column."""
+        return self._column(self.data.weight)
+
+    @property
+    def clusters(self) -> np.ndarray | None:
+        """Firms' ids, ``(N,)``, where the run file names their column."""
+        return self._column(self.data.firm)
+
+    def _column(self, name: str | None) -> np.ndarray | None:
+        return self.matched[name].to_numpy() if name else None
+
+    def groups(self) -> list[tuple[str, "Sample"]]:
+        """The sample of each group, in the order of their labels; one of all without groups."""
+        return list(self._parts(self.data.group))
+
+    def years(self) -> list[tuple[str, "Sample"]]:
+        """The sample of each year, in order; one of all without years."""
+        return list(self._parts(self.data.year))
+
+    def _parts(self, column: str | None) -> Iterator[tuple[str, "Sample"]]:
+        if column is None:
+            yield "", self
+            return
+        labels = {n: label_texts(getattr(self, n)[column]) for n in _FRAMES}
+        for label in np.unique(labels["matched"]):
+            frames = {n: getattr(self, n)[labels[n] == label] for n in _FRAMES}
+            yield str(label), replace(self, **frames)
+
+
+_FRAMES = ("matched", "unmatched", "foreign")
+
+
+def read_sample(run_path: Path, data: MatchData, cells: Sequence[str] = ()) -> Sample:
     """The rows that are used; raises ``InputError`` with every defect of the data together.
 
-    ``numbers`` and ``labels`` name further columns; a label may be text.
+    ``cells`` name further columns, of labels by which types are made.
     """
     defects: list[Defect] = []
-    columns = [*data.worker_columns, *data.firm_columns, *numbers, *labels]
-    columns += [data.weight] if data.weight else []
-    for name in sorted({name for name in columns if columns.count(name) > 1}):
-        remedy = "A column is a worker's, a firm's or the weight, once"
-        defects.append(Defect(run_path.name, f"names {name!r} twice", remedy, key="data"))
-    both = [*data.worker_columns, *data.firm_columns]
-    for name in data.standardised_columns or ():
-        if name not in both:
-            hint = did_you_mean(name, both)
-            problem = f"names {name!r}, which is no column of workers or firms{hint}"
-            defects.append(
-                Defect(run_path.name, problem, "Correct it", key="data.standardised_columns")
-            )
+    columns = [*data.numbers, *data.labels, *dict.fromkeys(cells)]
+    defects += _key_defects(run_path.name, data, columns)
     path = run_path.parent / data.matches
     frame = read_table(
-        path,
-        defects,
-        columns=columns,
-        numeric=[name for name in columns if name not in labels],
-        delimiter=data.delimiter,
-        decimal=data.decimal,
-        missing=True,
+        path, defects, columns=columns, numeric=data.numbers, form=data.form, missing=True
     )
     if frame is None or defects:
         raise InputError(defects)
-    holes = frame.isna() | (frame == "")
-    if data.missing == "error":
-        remedy = 'Fill it in, or set missing = "drop" to leave such rows out, counted'
-        for name in frame.columns[holes.any()]:
-            rows = [int(k) + 2 for k in np.flatnonzero(holes[name])]
-            problem = "the cell is empty"
-            defects += shorten(
-                [Defect(path.name, problem, remedy, row=row, column=name) for row in rows]
-            )
+    parts, flow = _parts_of(path.name, frame, data, defects)
+    defects += _id_defects(path.name, frame, data)
     if data.weight:
-        defects += _not_positive(path.name, frame, data.weight, "Weights are positive")
+        defects += not_positive(path.name, frame, data.weight, "Weights are positive")
     if defects:
         raise InputError(defects)
-    used = frame[~holes.any(axis=1)]
-    if used.empty:
+    if parts["matched"].empty:
         remedy = "Look for a column that is empty throughout"
         raise InputError([Defect(path.name, "every row has an empty cell", remedy)])
-    weights = used[data.weight].to_numpy() if data.weight else None
-    skills, characteristics = (
-        _standardised(used[names], weights, data)
-        for names in (data.worker_columns, data.firm_columns)
-    )
-    return Sample(
-        skills=skills,
-        characteristics=characteristics,
-        weights=weights,
-        others=used[[*numbers, *labels]],
-        flow={"read": len(frame), "dropped_missing": len(frame) - len(used), "used": len(used)},
-        files={run_path.name: sha256_of(run_path), data.matches: sha256_of(path)},
-    )
+    units = _units(parts["matched"], data)
+    parts = {
+        name: part.assign(**{c: (part[c] - mean) / unit for c, (mean, unit) in units.items()})
+        for name, part in parts.items()
+    }
+    files = {run_path.name: sha256_of(run_path), data.matches: sha256_of(path)}
+    return Sample(data=data, **parts, units=units, flow=flow, files=files)
 
 
-def positive(sample: Sample, data: MatchData, name: str, remedy: str) -> np.ndarray:
-    """A further column, all of whose cells must be positive."""
-    defects = _not_positive(Path(data.matches).name, sample.others, name, remedy)
-    if defects:
-        raise InputError(defects)
-    return sample.others[name].to_numpy()
+def label_texts(column: pd.Series) -> np.ndarray:
+    """Labels as text; whole numbers without a decimal point."""
+
+    def text(label: Any) -> str:
+        whole = isinstance(label, float) and label.is_integer()
+        return str(int(label)) if whole else str(label)
+
+    codes, labels = pd.factorize(column)
+    return np.array([text(label) for label in labels], dtype=object)[codes].astype(str)
 
 
-def units_of(data: MatchData, sample: Sample) -> dict[str, Any]:
-    """How columns were standardised: what was taken out of each."""
-    columns = {}
-    for names, side in (
-        (data.worker_columns, sample.skills),
-        (data.firm_columns, sample.characteristics),
-    ):
-        for name, centre, unit in zip(names, side.centre, side.unit, strict=True):
-            columns[name] = {"mean": centre, "standard_deviation": unit}
-    return {"how": data.standardise, "columns": columns}
-
-
-def _standardised(
-    columns: pd.DataFrame, weights: np.ndarray | None, data: MatchData
-) -> Standardised:
-    found = standardise(columns.to_numpy(), weights, data.standardise)
-    if data.standardised_columns is None:
-        return found
-    asked = np.isin(columns.columns, data.standardised_columns)
-    return Standardised(
-        np.where(asked, found.values, columns.to_numpy()),
-        np.where(asked, found.centre, 0.0),
-        np.where(asked, found.unit, 1.0),
-    )
-
-
-def _not_positive(file: str, frame: pd.DataFrame, name: str, remedy: str) -> list[Defect]:
+def not_positive(file: str, frame: pd.DataFrame, name: str, remedy: str) -> list[Defect]:
+    """Every cell of a column that is zero or negative; the frame is numbered from 0."""
     rows, values = frame.index.to_numpy(), frame[name].to_numpy()
     return shorten([
         Defect(file, f"is {values[k]}", remedy, row=int(rows[k]) + 2, column=name)
         for k in np.flatnonzero(values <= 0)
     ])  # fmt: skip
+
+
+# ---------------------------------------------------------------- helpers
+
+
+def _parts_of(
+    file: str, frame: pd.DataFrame, data: MatchData, defects: list[Defect]
+) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
+    """The rows of each kind without empty cells, and what became of all rows."""
+    holes = frame.isna() | (frame == "")
+    of_firm = [*data.firm_columns, *(c for c in (data.firm, data.wage) if c)]
+    foreign: np.ndarray = np.zeros(len(frame), dtype=bool)
+    if data.origin:
+        foreign = (frame[data.origin] != data.home).to_numpy() & ~holes[data.origin].to_numpy()
+        if foreign.all():
+            found = ", ".join(map(str, frame[data.origin].unique()[:5]))
+            problem = f"no row is of origin {data.home!r}; those found are {found}"
+            defects.append(Defect(file, problem, "Correct [data] home", column=data.origin))
+    unmatched: np.ndarray = np.zeros(len(frame), dtype=bool)
+    if data.unmatched_rows:
+        unmatched = holes[of_firm].to_numpy().all(axis=1)
+    # what an unmatched worker lacks is no hole
+    holes.loc[unmatched, of_firm] = False
+    hollow = holes.to_numpy().any(axis=1)
+    if data.missing == "error":
+        remedy = 'Fill it in, or set missing = "drop" to leave such rows out, counted'
+        for name in frame.columns[holes.any()]:
+            rows = [int(k) + 2 for k in np.flatnonzero(holes[name])]
+            problem = "the cell is empty"
+            if name in data.firm_columns and data.firm:
+                problem += ", so this firm has no characteristics"
+            defects += shorten(
+                [Defect(file, problem, remedy, row=row, column=name) for row in rows]
+            )
+    flow = {"read": len(frame), "dropped_missing": int(hollow.sum())}
+    kinds = {
+        "matched": ~foreign & ~unmatched & ~hollow,
+        "unmatched": ~foreign & unmatched & ~hollow,
+        "foreign": foreign & ~hollow,
+    }
+    flow |= {"unmatched": int(kinds["unmatched"].sum())} if data.unmatched_rows else {}
+    flow |= {"foreign": int(kinds["foreign"].sum())} if data.origin else {}
+    flow["used"] = int(kinds["matched"].sum())
+    return {kind: frame[rows] for kind, rows in kinds.items()}, flow
+
+
+def _key_defects(file: str, data: MatchData, columns: Sequence[str]) -> list[Defect]:
+    defects = []
+    for name in sorted({name for name in columns if columns.count(name) > 1}):
+        remedy = "A column is a worker's, a firm's, a label or the weight, once"
+        defects.append(Defect(file, f"names {name!r} twice", remedy, key="data"))
+    both = [*data.worker_columns, *data.firm_columns]
+    for name in data.standardised_columns or ():
+        if name not in both:
+            hint = did_you_mean(name, both)
+            problem = f"names {name!r}, which is no column of workers or firms{hint}"
+            defects.append(Defect(file, problem, "Correct it", key="data.standardised_columns"))
+    if (data.origin is None) != (data.home is None):
+        problem = "origin names a column and home the label of home's rows in it; one is missing"
+        defects.append(Defect(file, problem, "Give both, or neither", key="data"))
+    return defects
+
+
+def _id_defects(file: str, frame: pd.DataFrame, data: MatchData) -> list[Defect]:
+    """Workers that stand in the file twice, or twice in one year."""
+    if data.worker is None:
+        return []
+    key = [data.worker, *([data.year] if data.year else [])]
+    ids = frame[key]
+    twice = ids.duplicated(keep="first") & ids[data.worker].notna() & (ids[data.worker] != "")
+    first = ids[~ids.duplicated(keep="first")].reset_index().set_index(key)["index"]
+    when = " in the same year" if data.year else ""
+    return shorten([
+        Defect(
+            file,
+            f"this worker stands in row {int(first.loc[tuple(ids.loc[k])]) + 2} already{when}",
+            "Keep one row per worker; choose the main job before",
+            row=int(k) + 2,
+            column=data.worker,
+        )
+        for k in frame.index[twice]
+    ])  # fmt: skip
+
+
+def _units(matched: pd.DataFrame, data: MatchData) -> dict[str, tuple[float, float]]:
+    """What is taken out of each column: mean and standard deviation, or nothing."""
+    weights = matched[data.weight].to_numpy() if data.weight else None
+    asked = data.standardised_columns
+    units = {}
+    for names in (data.worker_columns, data.firm_columns):
+        found = standardise(matched[names].to_numpy(), weights, data.standardise)
+        for name, centre, unit in zip(names, found.centre, found.unit, strict=True):
+            taken = asked is None or name in asked
+            units[name] = (float(centre), float(unit)) if taken else (0.0, 1.0)
+    return units

@@ -1,30 +1,16 @@
 """The estimator ``wages`` of a run file: its keys, its data and its estimate."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from pathlib import Path
 
 import numpy as np
-from pydantic import Field
 
 from estimation import Basis, WageEstimate, estimate_with_wages, make_basis, profile_interval
 from estimation.likelihood import SCALES
 from matching import InvalidInput
-from shorematch.inputs import FileModel
-from shorematch.match_files import MatchData, Name, Sample, positive
-
-
-class WageKeys(FileModel):
-    """The section ``[wages]`` of a run file."""
-
-    column: Name
-    logarithm: bool = True
-    amenities: list[Name]
-    productivity: list[Name]
-    cluster: Name | None = None
-    std_errors: Literal["sandwich", "information"] = "sandwich"
-    starts: Annotated[int, Field(ge=1)] = 1
-    seed: Annotated[int, Field(ge=0)] = 0
-    profile: bool = True
+from shorematch.defects import InputError
+from shorematch.match_files import MatchData, Sample, not_positive
+from shorematch.run_file import InferenceKeys, WageKeys
 
 
 @dataclass(frozen=True)
@@ -48,23 +34,31 @@ def read_basis(file: str, data: MatchData, keys: WageKeys) -> Basis:
         raise InvalidInput([f"{file}, [wages] {text}" for text in error.defects]) from error
 
 
-def estimate_wages(data: MatchData, keys: WageKeys, basis: Basis, sample: Sample) -> WageResult:
+def estimate_wages(
+    data: MatchData, keys: WageKeys, inference: InferenceKeys, basis: Basis, sample: Sample
+) -> WageResult:
     """Estimate on the sample of a run file, profile intervals included."""
-    wages = sample.others[keys.column].to_numpy()
+    wages = sample.wages
+    assert wages is not None
+    assert data.wage is not None
     if keys.logarithm:
         remedy = "Give its log with logarithm = false, or leave the row out"
-        wages = np.log(positive(sample, data, keys.column, remedy))
-    workers = dict(zip(data.worker_columns, sample.skills.values.T, strict=True))
-    jobs = dict(zip(data.firm_columns, sample.characteristics.values.T, strict=True))
+        file = Path(data.matches).name
+        defects = not_positive(file, sample.matched, data.wage, remedy)
+        if defects:
+            raise InputError(defects)
+        wages = np.log(wages)
+    workers = dict(zip(data.worker_columns, sample.skills.T, strict=True))
+    jobs = dict(zip(data.firm_columns, sample.characteristics.T, strict=True))
     try:
         estimate = estimate_with_wages(
             wages,
             workers,
             jobs,
             basis,
-            clusters=sample.others[keys.cluster].to_numpy() if keys.cluster else None,
-            starts=keys.starts,
-            seed=keys.seed,
+            clusters=sample.clusters if inference.clustered else None,
+            starts=inference.starts,
+            seed=inference.seed,
         )
     except InvalidInput as error:
         raise InvalidInput([f"{data.matches}, {text}" for text in error.defects]) from error
@@ -75,4 +69,4 @@ def estimate_wages(data: MatchData, keys: WageKeys, basis: Basis, sample: Sample
     interactions = {term.name for term in basis.interactions}
     starts = {name: 0.0 for name in estimate.names if name.partition(".")[2] in interactions}
     name = "log wage" if keys.logarithm else "wage"
-    return WageResult(estimate, name, keys.std_errors, starts, profile)
+    return WageResult(estimate, name, inference.std_errors, starts, profile)

@@ -11,11 +11,11 @@ from shorematch.figures import save_figure, styled
 from shorematch.wage_estimation import WageResult
 
 
-def draw_wages(folder: Path, result: WageResult) -> list[Path]:
+def draw_wages(folder: Path, result: WageResult, stem: str = "") -> list[Path]:
     """Write ``coefficients`` and ``wage_fit`` as PDF and PNG into a folder; their paths."""
     return [
-        *save_figure(coefficient_figure(result), folder, "coefficients"),
-        *save_figure(wage_fit_figure(result), folder, "wage_fit"),
+        *save_figure(coefficient_figure(result), folder, f"coefficients{stem}"),
+        *save_figure(wage_fit_figure(result), folder, f"wage_fit{stem}"),
     ]
 
 

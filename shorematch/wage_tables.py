@@ -1,13 +1,13 @@
-"""Tables of an estimate with wages: estimates, fit, covariance, the table to print."""
+"""Tables of an estimate with wages."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from shorematch.estimate_files import write_estimates
-from shorematch.run_folder import write_csv
+from shorematch.estimate_files import Part, normal_intervals, printed_number, side_by_side
 from shorematch.tables import write_tables
 from shorematch.wage_estimation import WageResult
 
@@ -18,25 +18,38 @@ _HEADINGS = {
 }
 
 
-def write_wages(folder: Path, result: WageResult) -> None:
-    """Write estimates, their fit and certificate, and the table to print."""
+def wage_part(group: str, year: str, result: WageResult) -> Part:
+    """An estimate with wages as what every estimator leaves; the scales' intervals by profile."""
     estimate = result.estimate
-    write_estimates(
-        folder,
+    covariance = estimate.covariances[result.std_errors]
+    intervals = normal_intervals(estimate.values, covariance)
+    for name, ends in result.profile.items():
+        intervals[estimate.names.index(name)] = ends
+    return Part(
+        group,
+        year,
         estimate.names,
         estimate.values,
-        estimate.covariances[result.std_errors],
+        covariance,
+        intervals,
         [result.starts.get(name, math.nan) for name in estimate.names],
         estimate.certificate,
-        optima=estimate.optima,
-        profile_intervals=result.profile,
+        _fit(result),
+        {"optima": estimate.optima, "profile_intervals": result.profile},
     )
-    write_csv(folder / "fit.csv", _fit(result))
+
+
+def write_wages(folder: Path, found: Sequence[tuple[Part, WageResult]]) -> None:
+    """Write the table to print."""
+    parts, results = zip(*found, strict=True)
+    sizes = " + ".join(str(result.estimate.observations) for result in results)
+    fits = ", ".join(f"{result.estimate.r_squared:.3f}" for result in results)
     title = (
-        f"Maximum likelihood with wages, N = {estimate.observations}, R² = "
-        f"{estimate.r_squared:.3f}, {result.std_errors} standard errors"
+        f"Maximum likelihood with wages, N = {sizes}, R² = {fits}, "
+        f"{results[0].std_errors} standard errors"
     )
-    write_tables(folder, "wages", _printed(result), title=title)
+    printed = _printed(parts[0]) if len(parts) == 1 else side_by_side(parts)
+    write_tables(folder, "wages", printed, title=title)
 
 
 def _fit(result: WageResult) -> pd.DataFrame:
@@ -45,33 +58,21 @@ def _fit(result: WageResult) -> pd.DataFrame:
     for k, (predicted, observed, _) in enumerate(result.estimate.wage_fit, start=1):
         moments[f"wage.group_{k}"] = (observed, predicted)
     data, model = np.array(list(moments.values())).T
-    return pd.DataFrame(
-        {
-            "moment": list(moments),
-            "data": data,
-            "model": model,
-            "difference": model - data,
-            "weight": math.nan,  # a likelihood weighs no moments
-        }
-    )
+    # a likelihood weighs no moments
+    return pd.DataFrame({"moment": list(moments), "data": data, "model": model, "weight": math.nan})
 
 
-def _printed(result: WageResult) -> pd.DataFrame:
-    """A row per parameter: estimate, standard error, 95 % interval; scales' by profile."""
-    estimate = result.estimate
-    errors = estimate.std_errors(result.std_errors)
+def _printed(part: Part) -> pd.DataFrame:
+    """A row per parameter: estimate, standard error, 95 % interval."""
     rows = []
-    for name, value, error in zip(estimate.names, estimate.values, errors, strict=True):
+    for name, value, error, (low, high) in zip(
+        part.names, part.values, part.std_errors, part.intervals, strict=True
+    ):
         kind, _, term = name.partition(".")
-        low, high = result.profile.get(name, (value - 1.96 * error, value + 1.96 * error))
         rows.append([
             f"{_HEADINGS[kind]}: {term}" if term else name.replace("_", " ").capitalize(),
-            _number(value),
-            f"({_number(error)})",
-            f"[{_number(low)}, {_number(high)}]",
+            printed_number(value),
+            f"({printed_number(error)})",
+            f"[{printed_number(low)}, {printed_number(high)}]",
         ])  # fmt: skip
     return pd.DataFrame(rows, columns=["parameter", "estimate", "std_error", "95 % interval"])
-
-
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}".replace("-", "−")

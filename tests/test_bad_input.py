@@ -8,9 +8,9 @@ import pytest
 
 from matching import InvalidInput
 from shorematch.defects import InputError
-from shorematch.inputs import read_table
 from shorematch.run_folder import new_run, safe_names
 from shorematch.solving import SolveOptions, solve_file
+from shorematch.table_files import read_table
 from tests.danish import FILES, edited, write_danish
 
 TOML = FILES["economy.toml"]

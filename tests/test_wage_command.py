@@ -18,13 +18,14 @@ worker_columns = ["education", "female"]
 firm_columns = ["risk", "public"]
 standardise = "ddof0"
 standardised_columns = ["education", "risk"]
+wage = "wage"
+firm = "firm"
 [wages]
-column = "wage"
 amenities = ["risk", "public"]
 productivity = ["education", "female", "education*risk", "female*public"]
-cluster = "firm"
-starts = 2
 profile = true
+[inference]
+starts = 2
 """
 
 
@@ -106,7 +107,7 @@ def test_what_is_left_is_aggregates_alone(run):
         ('standardised_columns = ["education"', 'standardised_columns = ["edu"', "names 'edu'"),
         ("profile = true", "profiles = true", "did you mean 'profile'"),
         ('estimator = "wages"', 'estimator = "affinity"', "belongs to estimator"),
-        ('column = "wage"', 'column = "education"', "names 'education' twice"),
+        ('wage = "wage"', 'wage = "education"', "names 'education' twice"),
     ],
 )
 def test_a_defective_run_file_is_explained(tmp_path, old, new, message):
