@@ -189,14 +189,14 @@ def _parts_of(
     of_firm = [*data.firm_columns, *(c for c in (data.firm, data.wage) if c)]
     foreign: np.ndarray = np.zeros(len(frame), dtype=bool)
     if data.origin:
-        foreign = (frame[data.origin] != data.home).to_numpy() & ~holes[data.origin].to_numpy()
+        foreign = ((frame[data.origin] != data.home) & ~holes[data.origin]).to_numpy()
         if foreign.all():
             found = ", ".join(map(str, frame[data.origin].unique()[:5]))
             problem = f"no row is of origin {data.home!r}; those found are {found}"
             defects.append(Defect(file, problem, "Correct [data] home", column=data.origin))
     unmatched: np.ndarray = np.zeros(len(frame), dtype=bool)
     if data.unmatched_rows:
-        unmatched = holes[of_firm].to_numpy().all(axis=1)
+        unmatched = np.asarray(holes[of_firm].to_numpy().all(axis=1))
     # what an unmatched worker lacks is no hole
     holes.loc[unmatched, of_firm] = False
     hollow = holes.to_numpy().any(axis=1)

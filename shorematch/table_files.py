@@ -121,7 +121,7 @@ def _read_sound_csv(
     A million rows take seconds here and minutes there.
     """
     import numpy as np
-    import pyarrow
+    import pyarrow  # type: ignore[import-untyped]
     from pyarrow import csv as arrow
 
     text = text.rstrip("\r\n")
@@ -182,7 +182,7 @@ def _read_parquet(
     path: Path, defects: list[Defect], columns: Sequence[str] | None, required: Sequence[str]
 ) -> "pd.DataFrame | None":
     import pandas as pd
-    import pyarrow  # type: ignore[import-untyped]
+    import pyarrow
     from pyarrow import parquet
 
     try:

@@ -19,7 +19,10 @@ EQUATIONS = (DOCS / "equations.md").read_text(encoding="utf-8")
 NOTATION = (DOCS / "notation.md").read_text(encoding="utf-8")
 
 # What is public and no equation.
-BUILDS = {"make_economy", "make_firms", "make_origin", "make_basis"}
+BUILDS = {
+    "make_economy", "make_firms", "make_origin", "make_basis", "quantile_cells", "individual_cells",
+    "given_cells",
+}  # fmt: skip
 NAMES = {"get_parameter", "with_parameter", "parameter_names", "measure_labels", "default_groups"}
 COLLECTS = {"statistics", "measures", "solve_measures", "max_residual", "potentials"}
 DESIGNS = {
