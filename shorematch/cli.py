@@ -160,15 +160,13 @@ def sweep(
 @app.command()
 def report(
     runs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders of runs.")],
-    out: Annotated[Path, typer.Option("--out", help="The page; must not exist.")] = Path(
-        "report.html"
-    ),
+    out: _Out = Path("report"),
+    compare: Annotated[bool, typer.Option("--compare", help="Show runs side by side.")] = False,
 ) -> int:
-    """Put the findings, tables and figures of runs on one HTML page that needs no network."""
-    runtime.start()
+    """Put findings, tables and figures of runs on one HTML page, and stamp the paper's files."""
     from shorematch.report import report_runs
 
-    return report_runs(runs, out)
+    return report_runs(runs, out, compare=compare)
 
 
 @app.command()

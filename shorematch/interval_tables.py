@@ -12,6 +12,7 @@ from shorematch.figures import save_figure, styled
 from shorematch.tables import rounded, write_tables
 
 LEVEL = 0.95
+SIDE_BY_SIDE = 12  # scenarios that stand beside each other, in figures and as columns
 # statistic → title of its panel
 _PANELS = {
     "mean_wage_home": "Mean home wage",
@@ -121,13 +122,33 @@ def _printed(
     bounds: np.ndarray,
     used: np.ndarray,
 ) -> pd.DataFrame:
-    """Scalars, a row each and below it the interval in brackets; a column per scenario."""
-    rows: list[list[str]] = []
-    for k, (statistic, group) in enumerate(result.labels):
-        if statistic not in PROFILES:
-            label = "_".join(filter(None, (statistic, group)))
-            rows.append([label, *(rounded(float(value)) for value in estimate[:, k])])
-            pairs = ((rounded(float(low)), rounded(float(high))) for low, high in bounds[:, :, k])
-            rows.append(["", *(f"[{low}, {high}]" for low, high in pairs)])
-    rows.append(["draws used", *map(str, used)])
-    return pd.DataFrame(rows, columns=["statistic", *names])
+    """Scalars, each with its interval in brackets below it.
+
+    A row per statistic and a column per scenario; of many scenarios, the other way round.
+    """
+    scalars = [k for k, (statistic, _) in enumerate(result.labels) if statistic not in PROFILES]
+    labels = ["_".join(filter(None, result.labels[k])) for k in scalars]
+    numbers, brackets = (
+        np.array([[text(row[..., k]) for k in scalars] for row in rows], object)
+        for rows, text in ((estimate, _number), (bounds, _bracket))
+    )
+    few = len(names) <= SIDE_BY_SIDE
+    if few:
+        numbers, brackets = numbers.T, brackets.T
+    rows = []
+    for label, above, below in zip(labels if few else names, numbers, brackets, strict=True):
+        rows += [[label, *above], ["", *below]]
+    frame = pd.DataFrame(rows, columns=["statistic", *names] if few else ["scenario", *labels])
+    if few:
+        frame.loc[len(frame)] = ["draws used", *map(str, used)]
+    else:
+        frame["draws used"] = [text for count in used for text in (str(count), "")]
+    return frame
+
+
+def _number(value: np.ndarray) -> str:
+    return rounded(float(value))
+
+
+def _bracket(ends: np.ndarray) -> str:
+    return f"[{rounded(float(ends[0]))}, {rounded(float(ends[1]))}]"

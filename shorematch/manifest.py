@@ -1,5 +1,6 @@
 """Manifests: what a run was made of and what it left, so that it can be checked and run again."""
 
+import json
 import os
 import platform
 import re
@@ -125,6 +126,24 @@ def results_in(folder: Path) -> list[str]:
     """Names of all files of a run but its manifest, in order."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return sorted(path.relative_to(folder).as_posix() for path in files if path.name != MANIFEST)
+
+
+def read_manifest(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a run; ``None`` where the folder holds none that can be read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and "outputs" in manifest else None
+
+
+def changed_outputs(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Names of files that are gone or no longer as the run wrote them."""
+    return [
+        name
+        for name, sha in manifest["outputs"].items()
+        if not (folder / name).is_file() or sha256_of(folder / name) != sha
+    ]
 
 
 def command_line(manifest: Mapping[str, Any]) -> str:

@@ -1,13 +1,10 @@
-"""``shorematch report``: run folders as one HTML page that needs nothing but itself."""
+"""``shorematch report``: run folders as one HTML page and as the paper's files, all stamped."""
 
-import base64
 import hashlib
 import html
 import json
-import re
-import shlex
-import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +12,37 @@ import pandas as pd
 
 from shorematch.console import console
 from shorematch.defects import Defect, InputError
-from shorematch.inputs import sha256_of
-from shorematch.sweep_store import written_whole
+from shorematch.html_page import (
+    figures,
+    folded,
+    heading,
+    markdown_table,
+    page,
+    paragraph,
+    table,
+    words,
+)
+from shorematch.manifest import changed_outputs, command_line, read_manifest, results_in
+from shorematch.paper_files import Stamp, copy_paper_files
+from shorematch.run_comparison import compare_runs
+from shorematch.run_folder import new_run, safe_names, write_csv
+from shorematch.tables import rounded, write_tables
 
 _ROWS = 200  # of a table without a printed form
-_DOTS_PER_INCH = 200  # of the figures that runs save
+_INNER = 20  # runs inside a run that are shown one by one
 _HEADLINE = (
     "mean_wage_home", "sd_wage_home", "var_wage_between_firms", "unemployment_rate",
     "offshoring_rate", "sorting",
 )  # fmt: skip
-_STYLE = """
-body { font: 16px/1.5 Georgia, serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2, h3, summary { line-height: 1.2; } section { margin: 2rem 0 4rem; }
-.scroll { overflow-x: auto; margin: 1rem 0 2rem; }
-table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums;
-  border-top: 2px solid; border-bottom: 2px solid; }
-th, td { padding: 0.15rem 0.7rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } thead tr { border-bottom: 1px solid; }
-.figures { display: flex; flex-wrap: wrap; gap: 2rem; align-items: end; margin: 1rem 0; }
-figure { margin: 0; } img { max-width: 100%; height: auto; } pre { overflow-x: auto; }
-figcaption, .stamp { color: #555; font-size: 0.85rem; overflow-wrap: anywhere; }
-summary { cursor: pointer; margin: 0.5rem 0; } .bad { color: #a00; font-weight: bold; }
-"""
-_HEAD = (
-    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta http-equiv="Content-Security-Policy" '
-    "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
-    f"<title>shorematch report</title><style>{_STYLE}</style></head><body>"
-)
 
 
-def report_runs(folders: Sequence[Path], out: Path) -> int:
-    """Write the page ``out`` with the findings, tables and figures of every run folder.
+def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) -> int:
+    """Write ``report.html`` and the paper's files of every run into the new folder ``out``.
 
-    Each run is stamped with the SHA-256 of its files. Returns 0. Raises
-    :class:`~shorematch.defects.InputError` where a folder holds no run or ``out`` exists.
+    The page holds findings, tables and figures; with ``compare`` also the runs side by side. A
+    folder per run holds its tables and figures, each stamped with the hash of the run's results
+    and its command; ``files.csv`` lists them. Returns 0. Raises
+    :class:`~shorematch.defects.InputError` where a folder holds no run or ``out`` is not free.
     """
     defects = [
         Defect(str(folder), "holds no run", "Name a folder that solve, counterfactual, decompose, "
@@ -58,27 +50,49 @@ def report_runs(folders: Sequence[Path], out: Path) -> int:
         for folder in folders
         if not _is_run(folder)
     ]  # fmt: skip
-    if out.exists():
-        defects.append(Defect(str(out), "exists already", "Choose another --out, or remove it"))
+    if compare and len(folders) < 2:
+        defects.append(Defect("--compare", "needs several runs", "Name two folders or more"))
     if defects:
         raise InputError(defects)
-    page = "\n".join([_HEAD, "<h1>shorematch report</h1>", *_contents(folders)])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(out) as temporary:
-        temporary.write_text(f"{page}\n</body></html>\n", encoding="utf-8", newline="\n")
-    console().print(f"The report is in {out}")
+    names = safe_names([folder.resolve().name for folder in folders])
+    runs = dict(zip(names, folders, strict=True))
+    with new_run(out) as made:
+        stamps = {name: stamp_of(folder) for name, folder in runs.items()}
+        copied = [
+            (f"{name}/{file}", stamps[name].run, stamps[name].command, sha)
+            for name, folder in runs.items()
+            for file, sha in copy_paper_files(folder, made / name, stamps[name])
+        ]
+        columns = ["file", "run", "command", "sha256"]
+        write_csv(made / "files.csv", pd.DataFrame(copied, columns=columns))
+        parts = [*_contents(names), *(_side_by_side(runs, made) if compare else ())]
+        for name, folder in runs.items():
+            title = f"<h2>{html.escape(name)}</h2>" if len(runs) > 1 else ""
+            parts += [f'<section id="{html.escape(name)}">{title}',
+                      *_head(folder, stamps[name]), *_run(folder), "</section>"]  # fmt: skip
+        text = page("shorematch report" if len(runs) > 1 else names[0], parts)
+        (made / "report.html").write_text(text, encoding="utf-8", newline="\n")
+    console().print(f"The report is {out / 'report.html'}; tables and figures are beside it")
     return 0
 
 
-def run_hash(folder: Path) -> str:
-    """SHA-256 over the names and bytes of all files of a run."""
+def stamp_of(folder: Path) -> Stamp:
+    """The stamp of a run: its command, and a SHA-256 over names and bytes of its results.
+
+    Times and the machine are no results: who runs the same command again on the same software and
+    processor gets the same hash.
+    """
+    manifest = read_manifest(folder)
+    names = sorted(manifest["outputs"]) if manifest else results_in(folder)
     sha = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        sha.update(f"{path.relative_to(folder).as_posix()} {sha256_of(path)}\n".encode())
-    return sha.hexdigest()
+    for name in names:
+        path = folder / name
+        data = path.read_bytes() if path.is_file() else b"missing"
+        sha.update(f"{name} {hashlib.sha256(data).hexdigest()}\n".encode())
+    return Stamp(sha.hexdigest(), command_line(manifest) if manifest else "unknown command")
 
 
-# ---------------------------------------------------------------- one run
+# ---------------------------------------------------------------- the page
 
 
 def _is_run(folder: Path) -> bool:
@@ -86,133 +100,176 @@ def _is_run(folder: Path) -> bool:
     return folder.is_dir() and any(True for name in names for _ in folder.rglob(name))
 
 
-def _contents(folders: Sequence[Path]) -> Iterator[str]:
-    command = shlex.join(["shorematch", *sys.argv[1:]])
-    yield f'<p class="stamp">Made by <code>{html.escape(command)}</code></p>'
-    for folder in folders:
-        yield f"<section><h2>{html.escape(folder.resolve().name)}</h2>"
-        yield f'<p class="stamp">run {run_hash(folder)}</p>'
-        yield from _run(folder)
-        yield "</section>"
+def _contents(names: Sequence[str]) -> Iterator[str]:
+    if len(names) > 1:
+        items = "".join(
+            f'<li><a href="#{html.escape(name)}">{html.escape(name)}</a></li>' for name in names
+        )
+        yield f"<nav><ol>{items}</ol></nav>"
+
+
+def _side_by_side(runs: Mapping[str, Path], made: Path) -> Iterator[str]:
+    """What several runs have in common: numbers in one table, figures next to each other."""
+    yield '<section id="side-by-side"><h2>Side by side</h2>'
+    frames = compare_runs(runs)
+    stems = safe_names([f"comparison_{title}" for title in frames])
+    for k, (stem, (title, frame)) in enumerate(zip(stems, frames.items(), strict=True)):
+        write_tables(made, stem, frame, title=title)
+        content = _frame(frame, f"{stem}.csv")
+        yield folded(title, content) if k else heading(title) + content
+    if not frames:
+        yield paragraph("These runs have no numbers in common.", "note")
+    pictures = {name: {p.stem: p for p in _pictures(folder)} for name, folder in runs.items()}
+    counts = Counter(stem for stems in pictures.values() for stem in stems)
+    for stem in (stem for stem, count in counts.items() if count > 1):
+        having = [name for name in runs if stem in pictures[name]]
+        yield heading(words(stem)) + figures([pictures[name][stem] for name in having], having)
+    yield "</section>"
+
+
+def _head(folder: Path, stamp: Stamp) -> Iterator[str]:
+    """How the run ended, its command and stamp, and whether its files are still those it wrote."""
+    yield from _badge(folder)
+    yield f'<code class="command">{html.escape(stamp.command)}</code>'
+    manifest = read_manifest(folder)
+    facts = [f"run {stamp.run}"]
+    if manifest:
+        seconds = sum(phase["seconds"] for phase in manifest["phases"])
+        facts += [manifest["finished"].replace("T", " "), f"{seconds:.1f} s"]
+    yield paragraph(" · ".join(facts), "stamp")
+    if changed := changed_outputs(folder, manifest) if manifest else []:
+        listed = ", ".join(changed[:5]) + (f" and {len(changed) - 5} more" * (len(changed) > 5))
+        yield paragraph(f"Not as the run wrote it: {listed}. Run it again.", "bad")
+
+
+def _badge(folder: Path) -> Iterator[str]:
+    verdict, good = _verdict(folder)
+    if verdict:
+        yield paragraph(verdict, "verdict" if good else "verdict bad")
 
 
 def _run(folder: Path) -> Iterator[str]:
-    """Facts, findings, tables and figures of a folder, then the runs inside it, folded."""
-    yield from _summary(folder / "summary.json")
+    """Findings, figures and tables of a folder, then how it was made and the runs inside it."""
     if (folder / "findings.md").exists():
         text = (folder / "findings.md").read_text(encoding="utf-8")
-        yield from (f"<p>{html.escape(part)}</p>" for part in text.strip().split("\n\n"))
+        yield from (paragraph(part) for part in text.strip().split("\n\n") if part)
     if (folder / "plan.json").exists():
         yield from _sweep(folder)
+    yield from _statistics(folder)
     for path in sorted(folder.glob("*.md")):
         if path.with_suffix(".csv").exists():
-            yield _heading(path.stem) + _markdown_table(path)
-    pictures = sorted({*folder.glob("*.png"), *folder.glob("figures/*.png")})
+            content = markdown_table(path.read_text(encoding="utf-8"))
+            again = path.stem == "table" and (folder / "levels.md").exists()
+            yield folded("Table", content) if again else heading(words(path.stem)) + content
+    pictures = _pictures(folder)
     if pictures:
-        yield f'<div class="figures">{"".join(map(_figure, pictures))}</div>'
+        yield heading("Figures") + figures(pictures, [words(path.stem) for path in pictures])
     for path in sorted(folder.glob("*.csv")):
         if not path.with_suffix(".md").exists():
-            frame = pd.read_csv(path, nrows=_ROWS + 1)
-            yield _folded(_words(path.stem), _frame(frame, path.name))
-    for path in sorted(folder.glob("*.json")):
-        text = path.read_text(encoding="utf-8")
-        yield _folded(path.name, f"<pre>{html.escape(text)}</pre>")
-    for inner in sorted(path for path in folder.iterdir() if path.is_dir() and _is_run(path)):
-        yield _folded(inner.name, "\n".join(_run(inner)))
+            yield folded(words(path.stem), _frame(pd.read_csv(path, nrows=_ROWS + 1), path.name))
+    if (folder / "certificate.json").exists():
+        yield folded("Certificate", _json(_load(folder / "certificate.json")))
+    if manifest := read_manifest(folder):
+        yield folded("How this run was made", _made(manifest))
+    inner = sorted(path for path in folder.iterdir() if path.is_dir() and _is_run(path))
+    nothing_else = not pictures and not any(folder.glob("*.csv"))
+    for path in inner[:_INNER]:
+        head = _head(path, stamp_of(path)) if read_manifest(path) else _badge(path)
+        yield folded(path.name, "\n".join([*head, *_run(path)]), opened=nothing_else)
+    if len(inner) > _INNER:
+        yield paragraph(f"{len(inner) - _INNER} more runs are inside this one, in its folder.",
+                        "note")  # fmt: skip
 
 
-def _summary(path: Path) -> Iterator[str]:
-    """The verdict and the scalars of a solved economy."""
-    if not path.exists():
-        return
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    solver = summary.get("solver")
-    if isinstance(solver, dict) and "status" in solver:
-        good = solver["status"] == "certified"
-        state = html.escape(str(solver["status"]).replace("_", " "))
-        yield f"<p{'' if good else ' class=bad'}>Status: {state}.</p>"
-    numbers = summary.get("statistics")
+def _verdict(folder: Path) -> tuple[str, bool]:
+    """How a run ended, in a word or in counts; whether every number may be relied on."""
+    if (folder / "certificate.json").exists():
+        verdict = str(_load(folder / "certificate.json").get("verdict", ""))
+        return verdict.lower(), verdict == "CERTIFIED"
+    counts: Counter[str] = Counter()
+    for path in sorted(folder.rglob("summary.json")):
+        summary = _load(path)
+        state = summary.get("status") or (summary.get("solver") or {}).get("status")
+        counts.update(state if isinstance(state, dict) else [state] if state else [])
+    if not counts and (manifest := read_manifest(folder)) and "status" in manifest:
+        counts[manifest["status"]] += 1
+    text = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
+    alone = counts.total() == 1
+    return text.removeprefix("1 ") if alone else text, set(counts) <= {"certified"}
+
+
+def _statistics(folder: Path) -> Iterator[str]:
+    """The scalars of a solved economy."""
+    path = folder / "summary.json"
+    numbers = _load(path).get("statistics") if path.exists() else None
     if isinstance(numbers, dict):
-        rows = [(key, value) for key, value in numbers.items() if not isinstance(value, list)]
+        rows = [(words(key), value) for key, value in numbers.items()
+                if not isinstance(value, list)]  # fmt: skip
+        yield heading("Statistics")
         yield _frame(pd.DataFrame(rows, columns=["statistic", "value"]), path.name)
 
 
 def _sweep(folder: Path) -> Iterator[str]:
     """Headline statistics of a collected sweep by scenario: the mean and, of draws, 5 to 95 %."""
-    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))["sweep"]
-    yield f"<p>{plan['points']} points in {len(plan['scenarios'])} scenarios.</p>"
+    plan = _load(folder / "plan.json")["sweep"]
+    yield paragraph(f"{plan['points']} points in {len(plan['scenarios'])} scenarios.")
     if not (folder / "table.parquet").exists():
-        yield '<p class="bad">The sweep is not collected.</p>'
+        yield paragraph("The sweep is not collected.", "bad")
         return
     wanted = [("statistic", "in", [*_HEADLINE, "status"]), ("group", "==", "")]
-    table = pd.read_parquet(folder / "table.parquet", filters=wanted)
-    status = table[table["statistic"] == "status"]
+    found = pd.read_parquet(folder / "table.parquet", filters=wanted)
+    status = found[found["statistic"] == "status"]
     if bad := int((status["value"] != 0).sum()):
-        yield f'<p class="bad">{bad} of {len(status)} points are not certified.</p>'
+        yield paragraph(f"{bad} of {len(status)} points are not certified.", "bad")
     if missing := plan["points"] - len(status):
-        yield f'<p class="bad">{missing} of {plan["points"]} points are missing.</p>'
-    values = table[table["statistic"] != "status"].groupby(["scenario", "statistic"], sort=False)
-    cells = values["value"].agg(
-        lambda x: f"{x.mean():.5g}" if len(x) == 1
-        else f"{x.mean():.5g} ({x.quantile(0.05):.5g} to {x.quantile(0.95):.5g})"
-    )  # fmt: skip
-    frame = cells.unstack("statistic", sort=False).reset_index()
-    yield "<p>Means over the points of a scenario, with their 5 % and 95 % quantiles.</p>"
-    yield _frame(frame, "table.parquet")
-
-
-# ---------------------------------------------------------------- HTML
-
-
-def _markdown_table(path: Path) -> str:
-    """A table that was printed as Markdown, cell by cell."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    title = "".join(f"<p>{html.escape(line.strip('*'))}</p>" for line in lines if line[:2] == "**")
-    rows = [
-        [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        for line in lines
-        if line.startswith("|") and not line.startswith("|-")
+        yield paragraph(f"{missing} of {plan['points']} points are missing.", "bad")
+    numbers = found[found["statistic"] != "status"]
+    values = numbers.groupby(["scenario", "statistic"], sort=False)["value"]
+    summed = pd.DataFrame({
+        "size": values.size(), "mean": values.mean(),
+        "low": values.quantile(0.05), "high": values.quantile(0.95),
+    })  # fmt: skip
+    cells = [
+        f"{mean:.5g}" if size == 1 else f"{mean:.5g} ({low:.5g} to {high:.5g})"
+        for size, mean, low, high in summed.itertuples(index=False)
     ]
-    return title + _table(rows)
+    frame = pd.Series(cells, summed.index).unstack("statistic", sort=False).reset_index()
+    yield paragraph("Means over the points of a scenario, with their 5 % and 95 % quantiles.")
+    yield _frame(frame, "table.parquet", rows=len(frame))
 
 
-def _frame(frame: pd.DataFrame, source: str) -> str:
-    rows = [
-        [f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row]
-        for row in frame.head(_ROWS).itertuples(index=False)
+def _pictures(folder: Path) -> list[Path]:
+    return sorted({*folder.glob("*.png"), *folder.glob("figures/*.png")})
+
+
+def _made(manifest: Mapping[str, Any]) -> str:
+    """The manifest for a reader: inputs, phases, and what computed."""
+    inputs = [["input", "SHA-256"], *([i["path"], i["sha256"]] for i in manifest["inputs"])]
+    phases = [
+        [p["phase"], f"{p['seconds']:.2f}", f"{p['peak_memory_mb'] or float('nan'):.0f}"]
+        for p in manifest["phases"]
     ]
-    more = f'<p class="stamp">The first {_ROWS} rows; all are in {html.escape(source)}.</p>'
-    return _table([[str(name) for name in frame.columns], *rows]) + (
-        more if len(frame) > _ROWS else ""
+    known = ("command", "directory", "inputs", "phases", "outputs")
+    rest = {key: value for key, value in manifest.items() if key not in known}
+    return "".join([
+        table(inputs),
+        table([["phase", "seconds", "peak memory, MB"], *phases[:_ROWS]]),
+        _json(rest),
+    ])  # fmt: skip
+
+
+def _frame(frame: pd.DataFrame, source: str, *, rows: int = _ROWS) -> str:
+    body = [[rounded(cell) for cell in row] for row in frame.head(rows).itertuples(index=False)]
+    more = f"The first {rows} rows; all are in {source}."
+    return table([[str(name) for name in frame.columns], *body]) + (
+        paragraph(more, "note") if len(frame) > rows else ""
     )
 
 
-def _table(rows: list[list[str]]) -> str:
-    def line(cells: list[str], tag: str) -> str:
-        return "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells)
-
-    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows[1:])
-    return (f'<div class="scroll"><table><thead><tr>{line(rows[0], "th")}</tr></thead>'
-            f"<tbody>{body}</tbody></table></div>")  # fmt: skip
+def _load(path: Path) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return data
 
 
-def _figure(path: Path) -> str:
-    """A picture at the size at which it would be printed."""
-    data = path.read_bytes()
-    inches = int.from_bytes(data[16:20], "big") / _DOTS_PER_INCH  # a PNG's width in dots
-    caption = html.escape(_words(path.stem))
-    source = f"data:image/png;base64,{base64.b64encode(data).decode()}"
-    image = f'<img alt="{caption}" style="width: {inches:.2f}in" src="{source}">'
-    return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
-
-
-def _heading(stem: str) -> str:
-    return f"<h3>{html.escape(_words(stem))}</h3>"
-
-
-def _folded(title: str, content: str) -> str:
-    return f"<details><summary>{html.escape(title)}</summary>{content}</details>"
-
-
-def _words(stem: str) -> str:
-    return stem.replace("_", " ")
+def _json(data: Mapping[str, Any]) -> str:
+    return f"<pre>{html.escape(json.dumps(data, indent=2, ensure_ascii=False))}</pre>"

@@ -19,7 +19,7 @@ from shorematch.defects import Defect, InputError
 from shorematch.draw_files import DRAWS, Draws, read_draws
 from shorematch.economy_file import LoadedEconomy, read_economy
 from shorematch.inputs import FileModel, read_toml, sha256_of
-from shorematch.interval_tables import failures, write_intervals
+from shorematch.interval_tables import SIDE_BY_SIDE, failures, write_intervals
 from shorematch.manifest import Run
 from shorematch.run_folder import safe_names
 from shorematch.shock_files import Scenarios, ShockEntry, read_scenario_entries
@@ -82,14 +82,17 @@ def counterfactual_file(
                 folder / folders[name], f"{loaded.name}, {name}", equilibria[name], orders
             )
             run.lap(f"write {name}")
-        write_tables(folder, "table", scenario_table(equilibria, orders), transpose=True)
-        if options.figures:
+        few = len(names) <= SIDE_BY_SIDE
+        write_tables(folder, "table", scenario_table(equilibria, orders), transpose=few)
+        if options.figures and few:
             draw_figures(folder, equilibria, orders, options.money)
+        elif options.figures:
+            console().print(f"No figures: they show up to {SIDE_BY_SIDE} scenarios side by side")
         if draws is not None:
             run.lap("write")
             result = _solve_draws(loaded.economy, draws, scenarios)
             run.lap("solve draws")
-            write_intervals(folder, result, figures=options.figures)
+            write_intervals(folder, result, figures=options.figures and few)
     codes = [print_verdict(name, eq) for name, eq in equilibria.items()]
     console().print((out / "table.md").read_text(encoding="utf-8"))
     if draws is not None:

@@ -69,7 +69,12 @@ def rounded(cell: Any) -> str:
 
 
 def _latex(cells: list[list[str]], title: str) -> str:
-    header, *rows = [" & ".join(latex_text(cell) for cell in row) + r" \\" for row in cells]
+    header, *rows = [
+        # a bracket or star behind a line's end would be read as its option
+        ("{}" if row[0][:1] in ("[", "*") else "")
+        + " & ".join(latex_text(cell) for cell in row) + r" \\"
+        for row in cells
+    ]  # fmt: skip
     return "\n".join(
         [
             *([f"% {title}"] if title else []),

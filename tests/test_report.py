@@ -1,24 +1,33 @@
-"""The page of runs: read back by a parser, complete, and in need of nothing else."""
+"""The report: its page read by a parser and by a browser, the paper's files by LaTeX."""
 
 import base64
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from io import BytesIO
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
+from pypdf import PdfReader
 
 from shorematch.defects import InputError
-from shorematch.report import report_runs, run_hash
+from shorematch.figures import save_figure
+from shorematch.manifest import Run
+from shorematch.report import report_runs, stamp_of
 from shorematch.run_folder import write_json
+from shorematch.solving import SolveOptions, solve_file
 from shorematch.sweep_plan import SCHEMA
 from shorematch.tables import write_tables
+from tests.danish import edited, write_danish
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-NAMES = ["a|b", "<script>alert(1)</script>", "x_1 & 50 %", "ν_x*"]
+NAMES = ["a|b", "<script>alert(1)</script>", "x_1 & 50 % #1", "ν_x*"]
 VOID = {"meta", "img", "br"}
 
 
@@ -34,7 +43,8 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         attributes = dict(attrs)
         assert tag != "script"
-        assert not {"href", "srcset"} & set(attributes)
+        assert "srcset" not in attributes
+        assert attributes.get("href", "#").startswith("#")
         if tag not in VOID:
             self.open.append(tag)
         if tag == "table":
@@ -68,16 +78,20 @@ def write_run(folder, status="certified"):
     return folder
 
 
-def page_of(folders, out):
-    assert report_runs(folders, out) == 0
-    return Page(out.read_text(encoding="utf-8"))
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+LATEX = shutil.which("pdflatex")
+
+
+def page_of(folders, out, **options):
+    assert report_runs(folders, out, **options) == 0
+    return Page((out / "report.html").read_text(encoding="utf-8"))
 
 
 def test_the_page_holds_every_table_figure_and_finding_and_needs_no_network(tmp_path):
     run = write_run(tmp_path / "run & co")
-    page = page_of([run], tmp_path / "r.html")
+    page = page_of([run], tmp_path / "r")
     statistics, table, long = page.tables
-    assert statistics == [["statistic", "value"], ["mean_wage_home", "147.41"]]
+    assert statistics == [["statistic", "value"], ["Mean wage home", "147.41"]]
     assert [row[0] for row in table[1:]] == NAMES
     assert [row[1] for row in table[1:]] == ["1.0000", "2.5000", "-3.2500", "–"]
     assert len(long) == 201
@@ -85,27 +99,166 @@ def test_the_page_holds_every_table_figure_and_finding_and_needs_no_network(tmp_
     (source,) = page.images
     assert base64.b64decode(source.removeprefix("data:image/png;base64,")) == PIXEL
     assert imread(BytesIO(PIXEL)).shape[:2] == (1, 1)
-    text = (tmp_path / "r.html").read_text(encoding="utf-8")
+    text = (tmp_path / "r/report.html").read_text(encoding="utf-8")
     assert "One &lt;b&gt;finding&lt;/b&gt;." in text
     assert not re.search(r"https?:|//[a-z]|@import|url\(", text)
     assert "default-src 'none'" in text
 
 
-def test_runs_are_stamped_with_a_hash_of_what_they_hold(tmp_path):
-    one, other = write_run(tmp_path / "a"), write_run(tmp_path / "b")
-    assert run_hash(one) == run_hash(other)
-    page = page_of([one, other], tmp_path / "r.html")
-    assert page.text.count(f"run {run_hash(one)}") == 2
-    (other / "long.csv").write_text("k\n1\n")
-    assert run_hash(one) != run_hash(other)
+# ---------------------------------------------------------------- in a browser
+
+
+def browse(page, profile, *options):
+    """What a real browser without a head does with a page from disk; what it prints."""
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",
+               "--virtual-time-budget=5000", "--enable-logging=stderr", "--window-size=1200,1600",
+               f"--user-data-dir={profile}", *options, page.resolve().as_uri()]  # fmt: skip
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+
+
+def complaints(done):
+    """What the page's console says: refused requests, missing files, errors."""
+    return [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
+
+
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory):
+    """A page in Chromium: its parsed source, DOM, picture, and what the console said."""
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine; Debian's package chromium has it")
+    folder = tmp_path_factory.mktemp("browser")
+    run = write_run(folder / "run")
+    figure = Figure(figsize=(2.0, 1.0), facecolor="#ff00ff")
+    save_figure(figure, run / "figures", "wage_by_skill")
+    page = page_of([run, write_run(folder / "other")], folder / "r", compare=True)
+    source = folder / "r/report.html"
+    dom = browse(source, folder / "profile", "--dump-dom")
+    picture = browse(source, folder / "profile", f"--screenshot={folder / 'page.png'}")
+    return page, dom, picture, folder
+
+
+def test_a_browser_shows_the_page_as_it_was_written_and_asks_for_nothing(shown):
+    page, dom, picture, _ = shown
+    seen = Page(dom.stdout)
+    assert seen.tables == page.tables
+    assert seen.images == page.images
+    assert complaints(dom) == complaints(picture) == []
+
+
+def test_a_browser_draws_the_figures(shown):
+    *_, folder = shown
+    pixels = imread(folder / "page.png")[..., :3]
+    magenta = (pixels[..., 0] > 0.99) & (pixels[..., 1] < 0.01) & (pixels[..., 2] > 0.99)
+    # 2 x 1 inches of 96 dots, twice: side by side, and with its run
+    assert magenta.sum() == pytest.approx(2 * 192 * 96, rel=0.05)
+
+
+def test_a_request_that_a_page_makes_would_be_seen(shown):
+    *_, folder = shown
+    text = (folder / "r/report.html").read_text(encoding="utf-8")
+    spoilt = folder / "spoilt.html"
+    spoilt.write_text(text.replace("<nav>", '<img src="http://127.0.0.1:9/x.png"><nav>'), "utf-8")
+    assert any("127.0.0.1" in line for line in complaints(browse(spoilt, folder / "profile")))
+
+
+# ---------------------------------------------------------------- the paper's files
+
+
+@pytest.fixture(scope="module")
+def stamped(tmp_path_factory):
+    """A report of a run with a manifest, and the run."""
+    folder = tmp_path_factory.mktemp("stamped")
+    run = Run(["solve", "an economy_1 & 50 %.toml", "--money", "--> #"], folder / "run")
+    with run.folder() as inside:
+        write_run(inside)
+        save_figure(Figure(figsize=(2.0, 1.0), facecolor="#00ff00"), inside / "figures", "green")
+    report_runs([folder / "run"], folder / "r")
+    return folder
+
+
+def test_every_paper_file_bears_the_run_and_the_command(stamped):
+    stamp = stamp_of(stamped / "run")
+    made = stamped / "r/run"
+    command = "shorematch solve 'an economy_1 & 50 %.toml' --money '--> #' --out"
+    assert stamp.command.startswith(command)
+    tex = (made / "table.tex").read_text(encoding="utf-8").splitlines()
+    assert tex[0] == f"% run {stamp.run}: {stamp.command}"
+    assert tex[1:] == (stamped / "run/table.tex").read_text(encoding="utf-8").splitlines()
+    last = (made / "table.md").read_text(encoding="utf-8").splitlines()[-1]
+    assert last.startswith(f"<!-- run {stamp.run}")
+    assert last.count("-->") == 1
+    subject = PdfReader(made / "figures/green.pdf").metadata.subject
+    assert subject == f"run {stamp.run}: {stamp.command}"
+    png = (made / "figures/green.png").read_bytes()
+    assert f"run {stamp.run}: {stamp.command}".encode() in png
+    np.testing.assert_array_equal(imread(BytesIO(png)), imread(stamped / "run/figures/green.png"))
+    assert (made / "table.csv").read_bytes() == (stamped / "run/table.csv").read_bytes()
+    files = pd.read_csv(stamped / "r/files.csv")
+    names = {p.relative_to(stamped / "r").as_posix() for p in made.rglob("*") if p.is_file()}
+    assert set(files["file"]) == names
+    assert set(files["run"]) == {stamp.run}
+
+
+def test_the_stamp_is_of_what_was_found_and_not_of_when(tmp_path, stamped):
+    run = tmp_path / "run"
+    shutil.copytree(stamped / "run", run)
+    manifest = (run / "manifest.json").read_text(encoding="utf-8")
+    (run / "manifest.json").write_text(manifest.replace('"finished": "2', '"finished": "1'))
+    assert stamp_of(run).run == stamp_of(stamped / "run").run
+    (run / "long.csv").write_text("k\n1\n")
+    assert stamp_of(run).run != stamp_of(stamped / "run").run
+    page = page_of([run], tmp_path / "r")
+    assert any("Not as the run wrote it: long.csv" in text for text in page.text)
+
+
+def test_every_table_compiles_whatever_the_names(tmp_path):
+    if LATEX is None:
+        pytest.skip("no pdflatex on this machine; Debian's texlive-latex-recommended has it")
+    letters = [chr(k) for k in range(33, 127)]
+    odd = ["[x]", "*y", "50 % & #1_a^b~c", "\\input{x}", "ν_x* × 2", "Zoë", "–", "$x$", *letters]
+    frame = pd.DataFrame({"_ % & #": odd, "ν": np.nan, "{b}": [f"[{k}, 2]" for k in odd]})
+    for stem, transpose in (("rows", False), ("columns", True)):
+        write_tables(tmp_path, stem, frame, title="_ % & #", transpose=transpose)
+    document = [r"\documentclass{article}", r"\usepackage{booktabs}", r"\begin{document}",
+                r"\tiny", r"\input{rows}", "", r"\input{columns}", r"\end{document}"]  # fmt: skip
+    (tmp_path / "all.tex").write_text("\n".join(document), encoding="utf-8")
+    command = [LATEX, "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-1500:]
+    text = "".join(page.extract_text() for page in PdfReader(tmp_path / "all.pdf").pages)
+    assert "50 % & #1" in text
+
+
+# ---------------------------------------------------------------- several runs
+
+
+def test_runs_side_by_side_show_what_they_share_and_the_difference(tmp_path):
+    lower = edited("economy.toml", "constant = 119.94", "constant = 100.0")
+    wages = {}
+    for name, replaced in (("one", {}), ("two", {"economy": lower})):
+        (tmp_path / name).mkdir()
+        path = write_danish(tmp_path / name, **replaced)
+        solve_file(path, tmp_path / name / "run", SolveOptions(figures=False))
+        frame = pd.read_json(tmp_path / name / "run/summary.json", typ="series")
+        wages[name] = frame["statistics"]["mean_wage_home"]
+    runs = [tmp_path / name / "run" for name in wages]
+    page = page_of(runs, tmp_path / "r", compare=True)
+    header, *rows = page.tables[0]
+    assert header == ["number", "run", "run_2", "difference"]
+    row = next(row for row in rows if row[0] == "mean_wage_home")
+    assert row[1:3] == [f"{wage:#.5g}" for wage in wages.values()]
+    frame = pd.read_csv(tmp_path / "r/comparison_baseline.csv", index_col=0)
+    assert frame.loc["mean_wage_home", "difference"] == wages["two"] - wages["one"]
+    with pytest.raises(InputError, match="needs several runs"):
+        report_runs(runs[:1], tmp_path / "s", compare=True)
 
 
 def test_runs_inside_a_run_are_shown_and_what_is_not_certified_stands_out(tmp_path):
     run = write_run(tmp_path / "run")
     write_run(run / "scenario", status="not_converged")
-    page = page_of([run], tmp_path / "r.html")
-    assert "Status: not converged." in page.text
-    assert "class=bad" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    page = page_of([run], tmp_path / "r")
+    assert {"1 not converged, 1 certified", "not converged"} <= set(page.text)
+    assert (tmp_path / "r/report.html").read_text(encoding="utf-8").count('"verdict bad"') == 2
     assert "scenario" in page.text
     assert len(page.images) == 2
 
@@ -124,7 +277,7 @@ def test_a_sweep_is_summed_up_by_scenario_with_what_is_missing(tmp_path):
     write_json(
         folder / "plan.json", {"sweep": {"points": 23, "scenarios": {"one": 1, "draws": 22}}}
     )
-    page = page_of([folder], tmp_path / "r.html")
+    page = page_of([folder], tmp_path / "r")
     assert page.tables == [
         [["scenario", "mean_wage_home"], ["one", "100"], ["draws", "110 (101 to 119)"]]
     ]
@@ -132,12 +285,12 @@ def test_a_sweep_is_summed_up_by_scenario_with_what_is_missing(tmp_path):
     assert "1 of 23 points are missing." in page.text
 
 
-def test_folders_without_a_run_and_a_page_that_exists_are_refused_together(tmp_path):
+def test_folders_without_a_run_are_refused_together_and_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "r.html").write_text("mine")
     run = write_run(tmp_path / "run")
     with pytest.raises(InputError) as caught:
-        report_runs([run, tmp_path / "empty", tmp_path / "gone"], tmp_path / "r.html")
-    assert [defect.count("holds no run") for defect in caught.value.defects] == [1, 1, 0]
-    assert "exists already" in str(caught.value)
-    assert (tmp_path / "r.html").read_text() == "mine"
+        report_runs([run, tmp_path / "empty", tmp_path / "gone"], tmp_path / "r")
+    assert [defect.count("holds no run") for defect in caught.value.defects] == [1, 1]
+    assert not (tmp_path / "r").exists()
+    with pytest.raises(InputError, match="already holds a run"):
+        report_runs([run], run)

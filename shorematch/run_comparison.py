@@ -1,0 +1,50 @@
+"""Several runs side by side: the numbers that they have in common, scenario by scenario."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+
+def compare_runs(runs: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
+    """By title, one row per number that at least two runs hold, and a column per run.
+
+    Numbers are the statistics of ``solve`` and of the scenarios of ``counterfactual`` (of which
+    the baseline is what ``solve`` finds), and the estimates of ``estimate`` and ``calibrate``. Two
+    runs get a column for the difference, second less first.
+    """
+    found = {name: _numbers(folder) for name, folder in runs.items()}
+    titles = dict.fromkeys(title for parts in found.values() for title in parts)
+    frames = {}
+    for title in titles:
+        having = {name: parts[title] for name, parts in found.items() if title in parts}
+        if len(having) > 1:
+            frame = pd.DataFrame(having).rename_axis("number")
+            frame = frame[frame.notna().sum(axis=1) > 1]
+            if len(having) == 2:
+                first, second = having
+                frame["difference"] = frame[second] - frame[first]
+            frames[title] = frame.reset_index()
+    return {title: frame for title, frame in frames.items() if len(frame)}
+
+
+def _numbers(folder: Path) -> dict[str, pd.Series]:
+    """The numbers of a run by title: a scenario, or the estimates."""
+    parts: dict[str, pd.Series] = {}
+    if (folder / "summary.json").exists():
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        if isinstance(numbers := summary.get("statistics"), dict):
+            scalars = {key: x for key, x in numbers.items() if not isinstance(x, list)}
+            parts["baseline"] = pd.Series(scalars, dtype=float)
+    if (folder / "table.csv").exists():
+        frame = pd.read_csv(folder / "table.csv", index_col=0)
+        if frame.index.name == "scenario":
+            parts |= {str(name): frame.loc[name] for name in frame.index}
+    if (folder / "estimates.csv").exists():
+        estimates = pd.read_csv(folder / "estimates.csv")
+        names = estimates["parameter"]
+        if "group" in estimates and estimates["group"].notna().any():
+            names = names + " " + estimates["group"].fillna("").astype(str)
+        parts["estimates"] = pd.Series(estimates["estimate"].to_numpy(), names)
+    return parts
