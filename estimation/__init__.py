@@ -5,6 +5,7 @@ from estimation.basis import Basis, Term, make_basis
 from estimation.calibration import Aggregates, Calibration, calibrate
 from estimation.cells import Cells, given_cells, individual_cells, quantile_cells
 from estimation.certificate import Certificate
+from estimation.levels import ForeignSide, Market, matched_economy
 from estimation.likelihood import WageEstimate, estimate_with_wages, profile_interval
 from estimation.offshored import offshored_matches
 from estimation.saliency import Saliency, saliency
@@ -20,6 +21,8 @@ __all__ = [
     "Calibration",
     "Cells",
     "Certificate",
+    "ForeignSide",
+    "Market",
     "Saliency",
     "SimulatedMatches",
     "Standardised",
@@ -33,6 +36,7 @@ __all__ = [
     "given_cells",
     "individual_cells",
     "make_basis",
+    "matched_economy",
     "offshored_matches",
     "profile_interval",
     "quantile_cells",

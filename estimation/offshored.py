@@ -2,10 +2,13 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-import scipy.optimize
 
 from matching import InvalidInput
+
+_STEPS = 50  # of Newton's method, which takes a dozen
 
 
 def offshored_matches(
@@ -29,35 +32,53 @@ def offshored_matches(
     total = rate * pi.sum()
     _require(pi, f0, foreign, total, worker_share)
     f = pi.sum(1)
-
-    def hired(log_number: float) -> np.ndarray:
-        """``f*`` of each type at a trial number: the root of ``log f* − θ log(f̄* − f*) = c``."""
-        level = log_number + np.log(f) - worker_share * np.log(f0)
-        odds = _log_odds(level - (1.0 - worker_share) * np.log(foreign), worker_share)
-        return foreign / (1.0 + np.exp(-odds))
-
-    def gap(log_number: float) -> float:
-        return float(np.log(hired(log_number).sum()) - np.log(total))
-
-    low = high = float(np.log(rate))
-    while gap(low) > 0:
-        low -= 2.0
-    while gap(high) < 0:
-        high += 2.0
-    number = scipy.optimize.brentq(gap, low, high, xtol=1e-14, rtol=1e-14)
-    return pi * (hired(number) / f)[:, None]
+    log_hires = log_hires_abroad(np.log(f), np.log(f0), foreign, total, worker_share)
+    return pi * np.exp(np.asarray(log_hires) - np.log(f))[:, None]
 
 
-def _log_odds(level: np.ndarray, share: float) -> np.ndarray:
+@jax.jit
+def log_hires_abroad(
+    log_f: jax.Array, log_f0: jax.Array, foreign_mass: jax.Array, total: Any, worker_share: Any
+) -> jax.Array:
+    """``log f*`` of each worker type by equation (10); traced, and nothing is checked.
+
+    ``log f* − θ log(f̄* − f*) = log f − θ log f0 + c`` with the number ``c`` at which ``Σ f*`` is
+    the ``total``.
+    """
+    log_mass = jnp.log(foreign_mass)
+    level = log_f - worker_share * log_f0 - (1.0 - worker_share) * log_mass
+
+    def log_shares(number: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """``log f*/f̄*`` and its slope in the number."""
+        u = jax.lax.stop_gradient(_log_odds(level + number, worker_share))
+        u = _newton(u, level + number, worker_share)  # whose derivative is the exact one
+        share = jax.nn.sigmoid(u)
+        slope = (1.0 - share) / (1.0 - share + worker_share * share)
+        return jax.nn.log_sigmoid(u), slope
+
+    def step(number: jax.Array) -> jax.Array:
+        """Newton's step on ``log Σ f*``, which bends down: from the left it never overshoots."""
+        log_share, slope = log_shares(number)
+        weight = jax.nn.softmax(log_mass + log_share)
+        gap = jax.nn.logsumexp(log_mass + log_share) - jnp.log(total)
+        return number - gap / jax.lax.stop_gradient(jnp.sum(weight * slope))
+
+    # at this number every type's hires fall short of the total's share
+    start = jnp.log(total) - jax.nn.logsumexp(log_mass) + jnp.min(-level)
+    number = jax.lax.fori_loop(0, _STEPS, lambda _, c: step(c), jax.lax.stop_gradient(start))
+    return log_mass + log_shares(step(jax.lax.stop_gradient(number)))[0]
+
+
+def _log_odds(level: jax.Array, share: Any) -> jax.Array:
     """``u`` with ``log s(u) − θ log s(−u) = level``, ``s`` the logistic: slope in (θ, 1)."""
-    u = np.where(level > 0, level / share, level)
-    for _ in range(60):
-        log_s, log_rest = -np.logaddexp(0.0, -u), -np.logaddexp(0.0, u)
-        step = (log_s - share * log_rest - level) / (np.exp(log_rest) + share * np.exp(log_s))
-        u = u - step
-        if np.max(np.abs(step)) < 1e-15 * (1.0 + np.max(np.abs(u))):
-            break
-    return u
+    start = jnp.where(level > 0, level / share, level)
+    return jax.lax.fori_loop(0, _STEPS, lambda _, u: _newton(u, level, share), start)
+
+
+def _newton(u: jax.Array, level: jax.Array, share: Any) -> jax.Array:
+    log_s, log_rest = jax.nn.log_sigmoid(u), jax.nn.log_sigmoid(-u)
+    slope = jax.lax.stop_gradient(jnp.exp(log_rest) + share * jnp.exp(log_s))
+    return u - (log_s - share * log_rest - level) / slope
 
 
 def _require(

@@ -1,10 +1,9 @@
-"""The slides' three steps on types: margins and affinity, then the wage equation for the scales.
+"""The slides' three steps on types: margins and affinity, then wages for the scales, then levels.
 
 Steps 1 and 2: with the matched margins of the data, ``Φ/λ`` is where the model's cross moments
 meet the data's. Step 3: ``λ`` and ``λ_x`` by least squares of wages on the model's own terms,
-``w = λ ã(x) + λ_x log π(x, y) + const`` with ``ã = a/λ`` of step 1. The offshored mass is
-:func:`~estimation.offshored.offshored_matches`'s, constants and intensities are
-:func:`~estimation.calibration.calibrate`'s.
+``w = λ ã(x) + λ_x log π(x, y) + const`` with ``ã = a/λ`` of step 1. With aggregates the offshored
+mass (equation 10), constants and intensities follow in closed form (:mod:`estimation.levels`).
 """
 
 from collections.abc import Sequence
@@ -14,18 +13,24 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+import scipy.sparse
 
-from estimation.affinity import estimate_affinity
-from estimation.certificate import Certificate
-from matching import FixedMargins, InvalidInput, solve_fixed_margins
+from estimation.affinity import AffinityEstimate, estimate_affinity
+from estimation.certificate import GRADIENT_TOLERANCE, Certificate
+from estimation.levels import Market, matched_economy
+from matching import Economy, FixedMargins, InvalidInput, get_parameter, solve_fixed_margins
+
+_DRAWS_AT_ONCE = 50  # so that memory stays small
+_NEWTON_STEPS = 8  # of a draw, from the estimate; five reach rounding
 
 
 @dataclass(frozen=True)
 class ThreeSteps:
-    """``Φ``, ``λ_x`` and ``λ_y`` in money, with the covariance of all of them."""
+    """``Φ``, ``λ_x``, ``λ_y`` in money, and levels where aggregates were given, with covariance."""
 
-    names: tuple[str, ...]  # Φ's entries row by row, then the scales
-    values: np.ndarray  # (P,), money
+    names: tuple[str, ...]  # Φ's entries row by row, the scales, then constants and intensities
+    values: np.ndarray  # (P,), money; log points for intensities
     covariance: np.ndarray  # (P, P)
     affinity: np.ndarray  # Φ, (m, n), money
     lambda_x: float
@@ -33,6 +38,14 @@ class ThreeSteps:
     r_squared: float  # of the wage equation
     observations: int
     certificate: Certificate
+    fit: pd.DataFrame  # cross moments and mean wages of types: moment, data, model
+    matches: np.ndarray  # shares of the cells, data, (N, J)
+    fitted_matches: np.ndarray  # shares of the cells, model, (N, J)
+    mean_wages: np.ndarray  # of the cells, data, (N, J); NaN where there is no match
+    fitted_wages: np.ndarray  # model, (N, J)
+    economy: Economy | None = None
+    draws: Economy | None = None  # bootstrap draws, a leading axis B; NaN where failed
+    failed: np.ndarray | None = None  # (B,)
 
     @property
     def std_errors(self) -> np.ndarray:
@@ -49,20 +62,25 @@ def estimate_three_steps(
     weights: Any = None,
     *,
     clusters: Any = None,
+    market: Market | None = None,
+    draws: int = 0,
+    seed: int = 0,
     skill_names: Sequence[str] = (),
     characteristic_names: Sequence[str] = (),
 ) -> ThreeSteps:
-    """Estimate ``Φ, λ_x, λ_y`` from matches between types and their wages.
+    """Estimate ``Φ, λ_x, λ_y`` from matches between types and their wages; levels with a market.
 
     ``skills (N, m)`` and ``characteristics (J, n)`` are the types; row ``i`` of ``worker_type``,
     ``firm_type`` (counting from 0) and ``wages`` is a match. Errors are those of a sample of rows,
-    or of the clusters that label them: margins, affinity and wages vary together in it. They are
-    first-order: where the scales are known to 30 % (Denmark 2006 at 2,000 workers) ``Φ`` is
-    biased by −16 % and 95 % intervals cover 86-91 %, at 200,000 the bias is −0.1 % and they cover
-    94-96 % (``benchmarks/results/coverage_three_steps.csv``).
+    or of the clusters that label them: margins, affinity and wages vary together in it; what
+    ``market`` says counts as known. They are first-order: where the scales are known to 30 %
+    (Denmark 2006 at 2,000 workers) ``Φ`` is biased by −16 % and 95 % intervals cover 86-91 %, at
+    200,000 the bias is −0.1 % and they cover 94-96 %
+    (``benchmarks/results/coverage_three_steps.csv``). ``draws`` samples of clusters, or of rows,
+    with replacement give bootstrap draws of the economy; ``seed`` is theirs.
 
-    Raises :class:`~matching.errors.InvalidInput` for types without matches, and what
-    :func:`~estimation.affinity.estimate_affinity` refuses.
+    Raises :class:`~matching.errors.InvalidInput` for types without matches, aggregates that no
+    economy meets, and what :func:`~estimation.affinity.estimate_affinity` refuses.
 
     >>> found = estimate_three_steps([0.0, 1.0], [0.0, 1.0], [0, 0, 1, 1], [0, 1, 0, 1],
     ...                              wages=[1.0, 0.0, 2.0, 3.0], weights=[0.3, 0.2, 0.2, 0.3])
@@ -75,13 +93,16 @@ def estimate_three_steps(
     wage = np.asarray(wages, dtype=np.float64)
     weight = np.ones(len(wage)) if weights is None else np.asarray(weights, dtype=np.float64)
     defects = _defects(x, y, workers, firms, wage, weight)
+    defects += market.defects if market else []
+    if draws and market is None:
+        defects.append("draws: are of an economy; give the market's aggregates too")
     if defects:
         raise InvalidInput(defects)
     weight = weight / weight.sum()
+    shape = (len(x), len(y))
     cell = workers * len(y) + firms
-    share, total = (
-        np.bincount(cell, v, minlength=len(x) * len(y)) for v in (weight, weight * wage)
-    )
+    share, total = (np.bincount(cell, v, minlength=shape[0] * shape[1])
+                    for v in (weight, weight * wage))  # fmt: skip
     mean_wage = np.divide(total, share, out=np.zeros_like(total), where=share > 0)
     filled = np.flatnonzero(share)
     first = estimate_affinity(
@@ -89,79 +110,223 @@ def estimate_three_steps(
         skill_names=skill_names, characteristic_names=characteristic_names,
     )  # fmt: skip
 
-    shape = (len(x), len(y))
-    at = (first.affinity, share.reshape(shape), mean_wage.reshape(shape), x, y)
-    lam, lam_x, _ = beta = np.asarray(_fit(*at)[1])
-    fitted = np.asarray(_terms(*at[:2], x, y)).reshape(-1, 3) @ beta
-    by_share, by_wage = _influence(at, share)
-    influence = weight * (by_share[:, cell] + by_wage[:, cell] * (wage - mean_wage[cell]))
+    at = (first.affinity, share.reshape(shape), mean_wage.reshape(shape))
+    values, economy = _estimate(*at, x, y, market)
+    values = np.asarray(values)
+    fitted_wages, fitted = (np.asarray(v) for v in _fitted(*at, x, y))
+    by_share, by_wage = (
+        np.asarray(d).reshape(len(values), -1) for d in _slopes(*at, x, y, market)[0]
+    )
+    per_wage = np.divide(by_wage, share, out=np.zeros_like(by_wage), where=share > 0)
+    by_share = by_share - (by_share @ share)[:, None]
+    off_mean = wage - mean_wage[cell]
+    influence = weight * (by_share[:, cell] + per_wage[:, cell] * off_mean)
+    labels = np.arange(len(wage))
     if clusters is not None:
         labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
         influence = np.stack([np.bincount(labels, row) for row in influence])
-    a = first.affinity.ravel()
-    jacobian = np.eye(len(a) + 2)  # from A, λ, λ_x to Φ = λA, λ_x, λ_y
-    jacobian[: len(a)] = np.hstack([lam * np.eye(len(a)), a[:, None], np.zeros((len(a), 1))])
-    jacobian[len(a) :, len(a) :] = [[0.0, 1.0], [1.0, -1.0]]
-    influence = jacobian @ influence
+    entries = len(first.affinity.ravel())
+    lam_x, lam_y = values[entries : entries + 2]
     names = [f"affinity.{s}.{c}" for s in first.skill_names for c in first.characteristic_names]
     spread = weight @ (wage - weight @ wage) ** 2
-    return ThreeSteps(
-        names=(*names, "lambda_x", "lambda_y"),
-        values=np.r_[lam * a, lam_x, lam - lam_x],
+    found = ThreeSteps(
+        names=(*names, "tastes.lambda_x", "tastes.lambda_y", *(market.rests_on if market else ())),
+        values=values,
         covariance=influence @ influence.T,
-        affinity=lam * first.affinity,
+        affinity=values[:entries].reshape(first.affinity.shape),
         lambda_x=float(lam_x),
-        lambda_y=float(lam - lam_x),
-        r_squared=float(1.0 - weight @ (wage - fitted[cell]) ** 2 / spread),
+        lambda_y=float(lam_y),
+        r_squared=float(1.0 - weight @ (wage - fitted_wages.ravel()[cell]) ** 2 / spread),
         observations=len(wage),
-        certificate=replace(first.certificate, remarks=_remarks(lam, lam_x)),
+        certificate=replace(first.certificate, remarks=_remarks(lam_x, lam_y)),
+        fit=_fit(names, x, y, at[1], fitted, at[2], fitted_wages),
+        matches=at[1],
+        fitted_matches=fitted,
+        mean_wages=np.where(at[1] > 0, at[2], np.nan),
+        fitted_wages=fitted_wages,
     )
+    if market is None:
+        return found
+    assert economy is not None
+    found = replace(found, economy=_named(economy, first))
+    if not draws:
+        return found
+    sampled = _sampled(labels, cell, weight, wage, share.size, draws, seed)
+    drawn, failed = _drawn(first.affinity, sampled, x, y, market)
+    return replace(found, draws=_named(drawn, first), failed=failed)
+
+
+# ---------------------------------------------------------------- the estimate, traced
 
 
 @jax.jit
-def _terms(affinity: jax.Array, share: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
-    """The wage equation's terms of each cell, ``ã(x)``, ``log π(x, y)`` and one, ``(N, J, 3)``."""
-    solved = _matching(affinity, share, x, y)
-    a = jnp.broadcast_to(solved.multiplier_x[:, None], share.shape)
-    return jnp.stack([a, solved.log_matches, jnp.ones_like(a)], axis=-1)
+def _estimate(
+    affinity: jax.Array,
+    share: jax.Array,
+    mean_wage: jax.Array,
+    x: jax.Array,
+    y: jax.Array,
+    market: Market | None,
+) -> tuple[jax.Array, Economy | None]:
+    """All parameters, and the economy, from shares and mean wages of cells and ``Φ/λ``."""
+    a = _closer(affinity, share, x, y)
+    solved = _matching(a, share, x, y)
+    lam, lam_x, _ = _wage_equation(solved, share, mean_wage)
+    scales = (lam_x, lam - lam_x)
+    values = jnp.concatenate([lam * a.ravel(), jnp.stack(scales)])
+    if market is None:
+        return values, None
+    economy = matched_economy(
+        x, y, solved.log_matches, (solved.multiplier_x, solved.multiplier_y), lam * a, scales,
+        jnp.sum(share * mean_wage), market,
+    )  # fmt: skip
+    levels = [get_parameter(economy, name) for name in market.rests_on]
+    return jnp.concatenate([values, jnp.stack(levels)]), economy
+
+
+_slopes = jax.jit(jax.jacrev(_estimate, argnums=(1, 2), has_aux=True))
 
 
 @jax.jit
-def _fit(
-    affinity: jax.Array, share: jax.Array, mean_wage: jax.Array, x: jax.Array, y: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Data less model cross moments, ``(mn,)``, and ``λ, λ_x, const`` by least squares."""
-    gap = x.T @ (share - _matching(affinity, share, x, y).matches) @ y
-    terms = _terms(affinity, share, x, y).reshape(-1, 3)
-    weighted = share.reshape(-1, 1) * terms
-    return gap.ravel(), jnp.linalg.solve(weighted.T @ terms, weighted.T @ mean_wage.ravel())
+def _closer(affinity: jax.Array, share: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+    """Newton's step to where moments meet; at that point its derivative is the exact one."""
+    affinity = jax.lax.stop_gradient(affinity)
 
+    def gap(a: jax.Array) -> jax.Array:
+        return x.T @ (share - _matching(a, share, x, y).matches) @ y
 
-_slopes = jax.jit(jax.jacrev(_fit, argnums=(0, 1, 2)))
-
-
-def _influence(at: Any, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What a match in a cell, and a wage off its cell's mean, do to ``A, λ, λ_x``: ``(P, NJ)``."""
-    (gap_a, gap_p, _), (beta_a, beta_p, beta_w) = jax.tree.map(np.asarray, _slopes(*at))
-    count = at[0].size
-    # a change of the shares moves A so that the moments go on being met
-    a_p = -np.linalg.solve(gap_a.reshape(count, count), gap_p.reshape(count, -1))
-    beta_p = beta_p.reshape(3, -1) + beta_a.reshape(3, count) @ a_p
-    by_share = np.vstack([a_p, beta_p[:2]])
-    by_wage = np.vstack([np.zeros_like(a_p), beta_w.reshape(3, -1)[:2]])
-    per_wage = np.divide(by_wage, share, out=np.zeros_like(by_wage), where=share > 0)
-    return by_share - (by_share @ share)[:, None], per_wage
+    slope = jax.lax.stop_gradient(jax.jacrev(gap)(affinity)).reshape(affinity.size, -1)
+    return affinity - jnp.linalg.solve(slope, gap(affinity).ravel()).reshape(affinity.shape)
 
 
 def _matching(affinity: jax.Array, share: jax.Array, x: jax.Array, y: jax.Array) -> FixedMargins:
     return solve_fixed_margins(x @ affinity @ y.T, share.sum(1), share.sum(0), throw=False)
 
 
-def _remarks(lam: float, lam_x: float) -> tuple[str, ...]:
+def _terms(solved: FixedMargins) -> jax.Array:
+    """The wage equation's terms of each cell, ``ã(x)``, ``log π(x, y)`` and one, ``(N, J, 3)``."""
+    a = jnp.broadcast_to(solved.multiplier_x[:, None], solved.log_matches.shape)
+    return jnp.stack([a, solved.log_matches, jnp.ones_like(a)], axis=-1)
+
+
+def _wage_equation(solved: FixedMargins, share: jax.Array, mean_wage: jax.Array) -> jax.Array:
+    """``λ, λ_x, const`` by least squares."""
+    terms = _terms(solved).reshape(-1, 3)
+    weighted = share.reshape(-1, 1) * terms
+    return jnp.linalg.solve(weighted.T @ terms, weighted.T @ mean_wage.ravel())
+
+
+@jax.jit
+def _fitted(
+    affinity: jax.Array, share: jax.Array, mean_wage: jax.Array, x: jax.Array, y: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Wages and shares of the cells in the model."""
+    solved = _matching(affinity, share, x, y)
+    return _terms(solved) @ _wage_equation(solved, share, mean_wage), solved.matches
+
+
+# ---------------------------------------------------------------- the bootstrap
+
+
+def _sampled(
+    labels: np.ndarray, cell: np.ndarray, weight: np.ndarray, wage: np.ndarray, cells: int,
+    draws: int, seed: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Shares and mean wages of the cells in samples of clusters with replacement, ``(B, NJ)``."""
+    count = int(labels.max()) + 1
+    rng = np.random.default_rng([seed, *b"bootstrap"])
+    mass, bill = (
+        scipy.sparse.csr_array((v, (labels, cell)), shape=(count, cells))
+        for v in (weight, weight * wage)
+    )
+    share, total = np.empty((2, draws, cells))
+    for b in range(draws):
+        times = np.bincount(rng.integers(0, count, count), minlength=count)
+        share[b], total[b] = times @ mass, times @ bill
+    share_sum = share.sum(1, keepdims=True)
+    mean = np.divide(total, share, out=np.zeros_like(total), where=share > 0)
+    return share / share_sum, mean
+
+
+def _drawn(
+    affinity: np.ndarray, sampled: tuple[np.ndarray, np.ndarray], x: np.ndarray, y: np.ndarray,
+    market: Market,
+) -> tuple[Economy, np.ndarray]:  # fmt: skip
+    """The economy of each sample, in batches, and which have failed."""
+    shape = (len(x), len(y))
+    share, mean = (v.reshape(-1, *shape) for v in sampled)
+    padding = -len(share) % min(_DRAWS_AT_ONCE, len(share))
+    size = min(_DRAWS_AT_ONCE, len(share))
+    padded = [np.concatenate([v, v[:1].repeat(padding, 0)]) for v in (share, mean)]
+    batches = [
+        _draw(affinity, padded[0][k : k + size], padded[1][k : k + size], x, y, market)
+        for k in range(0, len(padded[0]), size)
+    ]
+    economies, failed = jax.tree.map(
+        lambda *parts: np.concatenate(parts)[: len(share)], *batches
+    )  # fmt: skip
+    return economies, failed
+
+
+@jax.jit
+def _draw(
+    affinity: jax.Array, share: jax.Array, mean_wage: jax.Array, x: jax.Array, y: jax.Array,
+    market: Market,
+) -> tuple[Economy, jax.Array]:  # fmt: skip
+    """A batch of draws; one has failed where moments do not meet or a scale is not positive."""
+    unit = jnp.outer(x.std(0), y.std(0))
+
+    def one(share: jax.Array, mean_wage: jax.Array) -> tuple[Economy, jax.Array]:
+        a = jax.lax.fori_loop(
+            0, _NEWTON_STEPS, lambda _, a: _closer(a, share, x, y), jnp.asarray(affinity)
+        )
+        _, economy = _estimate(a, share, mean_wage, x, y, market)
+        gap = x.T @ (share - _matching(a, share, x, y).matches) @ y / unit
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(economy)]
+        positive = jnp.minimum(economy.lambda_x, economy.lambda_y) > 0
+        met = jnp.max(jnp.abs(gap)) <= GRADIENT_TOLERANCE
+        return economy, ~(met & positive & jnp.all(jnp.stack(finite)))
+
+    return jax.vmap(one)(share, mean_wage)
+
+
+# ---------------------------------------------------------------- what goes with it
+
+
+def _named(economy: Economy, first: AffinityEstimate) -> Economy:
+    return replace(
+        economy,
+        skill_names=first.skill_names,
+        characteristic_names=first.characteristic_names,
+    )
+
+
+def _fit(
+    names: Sequence[str], x: np.ndarray, y: np.ndarray, share: np.ndarray, fitted: np.ndarray,
+    mean_wage: np.ndarray, fitted_wages: np.ndarray,
+) -> pd.DataFrame:  # fmt: skip
+    """Cross moments, which are met, and mean wages by type, which need not be."""
+    rows: list[tuple[str, float, float]] = []
+    cross = ((x.T @ pi @ y).ravel() for pi in (share, fitted))
+    rows += [(name.replace("affinity.", "cross_moment.", 1), data, model)
+             for name, data, model in zip(names, *cross, strict=True)]  # fmt: skip
+    for axis, kind in ((1, "worker"), (0, "firm")):
+        margin = share.sum(axis)
+        pair = (
+            (pi * w).sum(axis) / margin for pi, w in ((share, mean_wage), (fitted, fitted_wages))
+        )
+        rows += [
+            (f"mean_wage.{kind}_{k}", data, model)
+            for k, (data, model) in enumerate(zip(*pair, strict=True), start=1)
+        ]
+    return pd.DataFrame(rows, columns=["moment", "data", "model"])
+
+
+def _remarks(lam_x: float, lam_y: float) -> tuple[str, ...]:
     return tuple(
         f"{name} is estimated at {value:.3g}; taste scales are positive, so the wages do not fit "
         "the model"
-        for name, value in (("lambda_x", lam_x), ("lambda_y", lam - lam_x))
+        for name, value in (("tastes.lambda_x", lam_x), ("tastes.lambda_y", lam_y))
         if not value > 0
     )
 

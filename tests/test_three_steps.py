@@ -8,12 +8,20 @@ import pytest
 
 from estimation import (
     Aggregates,
+    ForeignSide,
+    Market,
     calibrate,
     estimate_three_steps,
     offshored_matches,
     simulate_matches,
 )
-from matching import InvalidInput, solve_equilibrium
+from matching import (
+    InvalidInput,
+    get_parameter,
+    parameter_names,
+    solve_equilibrium,
+    statistics,
+)
 
 TRUTH = [75.55, 18.78, 18.78]
 
@@ -26,21 +34,23 @@ def equilibrium(danish_2006):
 def estimated(economy, data, **options):
     """The estimate from the home matches of simulated data."""
     home = (data.origin == 0) & (data.firm_type >= 0)
-    options = {key: values[home] for key, values in options.items()}
+    if "clusters" in options:
+        options["clusters"] = options["clusters"][home]
     return estimate_three_steps(
         economy.home.skills, economy.firms.characteristics, data.worker_type[home],
         data.firm_type[home], data.wage[home], **options,
     )  # fmt: skip
 
 
-def exactly_estimated(economy, equilibrium, scale=1.0):
+def exactly_estimated(economy, equilibrium, scale=1.0, **options):
     """The estimate from the equilibrium's own masses and wages."""
     pi = np.asarray(equilibrium.matches[0])
     worker, firm = (index.ravel() for index in np.indices(pi.shape))
     wages = scale * np.asarray(equilibrium.wages[0]).ravel()
     return estimate_three_steps(
-        economy.home.skills, economy.firms.characteristics, worker, firm, wages, pi.ravel()
-    )
+        economy.home.skills, economy.firms.characteristics, worker, firm, wages, pi.ravel(),
+        **options,
+    )  # fmt: skip
 
 
 def test_noiseless_data_and_aggregates_return_every_parameter(danish_2006):
@@ -65,6 +75,77 @@ def test_noiseless_data_and_aggregates_return_every_parameter(danish_2006):
             assert float(getattr(mine, field)) == pytest.approx(
                 float(getattr(theirs, field)), rel=1e-6
             )
+
+
+def market_of(economy, equilibrium):
+    """The aggregates of a Danish equilibrium."""
+    table = {key: float(value) for key, value in statistics(equilibrium).items() if value.ndim == 0}
+    home, china = economy.origins
+    abroad = ForeignSide(
+        table["offshoring_rate"], table["mean_wage_foreign"], np.asarray(china.mass),
+        float(china.outside_option), "china",
+    )  # fmt: skip
+    return Market(
+        table["unemployment_rate"], table["wage_share"], abroad, float(home.outside_option),
+        name="denmark", firm_mass=float(economy.firms.mass.sum()),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("share", [0.5, 0.3])
+def test_noiseless_matches_and_aggregates_return_the_whole_economy(danish_2006, share):
+    """Of an equilibrium with E(r*) = E(r); nothing of it but home's matches and the aggregates."""
+    economy = replace(
+        danish_2006,
+        lambda_x=jnp.asarray(2 * share * 18.78),
+        lambda_y=jnp.asarray(2 * (1 - share) * 18.78),
+    )
+    truth = calibrate(economy, Aggregates(0.0391, 147.42, 0.6786, 0.0155, 56.513))
+    market = market_of(truth.economy, truth.equilibrium)
+    found = exactly_estimated(truth.economy, truth.equilibrium, market=market)
+    for name in parameter_names(truth.economy):
+        np.testing.assert_allclose(
+            get_parameter(found.economy, name), get_parameter(truth.economy, name), rtol=1e-8,
+            atol=1e-12, err_msg=name,
+        )  # fmt: skip
+    assert found.names[1:] == ("tastes.lambda_x", "tastes.lambda_y", *market.rests_on)
+
+
+def test_draws_are_estimates_of_resampled_clusters_and_spread_as_errors_say(
+    danish_2006, equilibrium
+):
+    """400 draws leave 3.5 % of error in a spread; its own resampling is undone by hand."""
+    data = simulate_matches(equilibrium, 50_000, seed=5, wage_error=3.0)
+    pairs = np.arange(len(data.wage)) // 2
+    market = market_of(danish_2006, equilibrium)
+    found = estimated(danish_2006, data, clusters=pairs, market=market, draws=400, seed=3)
+    assert not found.failed.any()
+    drawn = np.column_stack([
+        np.asarray(get_parameter(found.draws, name)).reshape(400)
+        for name in ("technology.affinity", *found.names[1:])
+    ])  # fmt: skip
+    np.testing.assert_allclose(drawn.std(0) / found.std_errors, 1.0, atol=0.2)
+    home = (data.origin == 0) & (data.firm_type >= 0)
+    labels = np.unique(pairs[home], return_inverse=True)[1]
+    rng = np.random.default_rng([3, *b"bootstrap"])
+    count = labels.max() + 1
+    times = np.bincount(rng.integers(0, count, count), minlength=count)[labels]
+    rows = np.flatnonzero(home)[times > 0]
+    first = estimate_three_steps(
+        danish_2006.home.skills, danish_2006.firms.characteristics, data.worker_type[rows],
+        data.firm_type[rows], data.wage[rows], times[times > 0],
+    )  # fmt: skip
+    np.testing.assert_allclose(drawn[0, :3], first.values, rtol=1e-8)
+
+
+def test_aggregates_that_no_economy_meets_are_refused_together(danish_2006, equilibrium):
+    market = market_of(danish_2006, equilibrium)
+    wrong = replace(market, wage_share=67.9, foreign=replace(market.foreign, offshoring_rate=0.9))
+    with pytest.raises(InvalidInput) as caught:
+        exactly_estimated(danish_2006, equilibrium, market=wrong)
+    text = str(caught.value)
+    assert "wage_share: is 67.9" in text
+    assert "foreign workers would be hired" in text
+    assert "matches would be made by a mass" in text
 
 
 def test_all_parameters_lie_within_three_standard_errors_at_100_000_workers(
@@ -103,7 +184,7 @@ def test_money_scales_all_three_alike(danish_2006, equilibrium):
     np.testing.assert_allclose(found.values, 100.0 * np.array(TRUTH), rtol=1e-9)
     negative = exactly_estimated(danish_2006, equilibrium, scale=-1.0)
     assert negative.certificate.verdict == "DOUBTFUL"
-    assert "lambda_x is estimated at -18.8" in negative.certificate.doubts[0]
+    assert "tastes.lambda_x is estimated at -18.8" in negative.certificate.doubts[0]
 
 
 @pytest.mark.parametrize("share", [0.5, 0.3])
