@@ -170,6 +170,23 @@ def report(
 
 
 @app.command()
+def verify(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.")],
+    directory: Annotated[
+        Path | None, typer.Option(help="Where the command runs; default: as the manifest says.")
+    ] = None,
+) -> int:
+    """Run a stored run again from its manifest and compare every number.
+
+    Exit code 0 where all is equal, 2 where anything differs, 1 where inputs are missing or changed.
+    """
+    runtime.start()
+    from shorematch.verifying import verify_run
+
+    return verify_run(run, directory)
+
+
+@app.command()
 def demo(out: _Out = Path("demo-out")) -> int:
     """Calibrate and solve Denmark 2006, and show the published table beside the model's."""
     runtime.start()
