@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from shorematch.inputs import sha256_of
-from shorematch.run_folder import new_run, write_json
+from shorematch.run_folder import new_run, write_json, written_whole
 from shorematch.runtime import cache_folder
-from shorematch.sweep_store import written_whole
 
 MANIFEST = "manifest.json"
 _PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "optax", "pandas", "pyarrow", "matplotlib")

@@ -1,14 +1,17 @@
 """Run folders: written beside their place, moved there whole, never half-written."""
 
+import errno
 import json
 import math
 import os
 import re
+import secrets
 import shutil
+import sys
 import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +50,30 @@ def new_run(out: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def written_whole(path: Path, *, replace: bool = True) -> Iterator[Path]:
+    """A temporary file to write, moved to ``path`` when the block ends well and the disk has it.
+
+    Unless ``replace``, a file that has come to stand there stays. Raises :class:`OSError` with the
+    path where the disk refuses; then ``path`` is as before.
+    """
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
+    try:
+        with _errors_naming(path):
+            yield temporary
+            with temporary.open("rb+") as stream:
+                os.fsync(stream.fileno())
+            if replace:
+                temporary.replace(path)
+            else:
+                with suppress(FileExistsError):
+                    os.link(temporary, path)
+            _sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
 def write_json(path: Path, data: Any) -> None:
     """Write ``data`` as JSON: floats to the last digit, what is not finite as ``null``."""
     text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
@@ -77,6 +104,33 @@ def safe_names(names: Sequence[str]) -> list[str]:
         taken.add(candidate.casefold())
         safe.append(candidate)
     return safe
+
+
+@contextmanager
+def _errors_naming(path: Path) -> Iterator[None]:
+    """Add the path to what the disk says, where a full disk or Arrow leaves it out."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        if error.errno is None:
+            raise OSError(f"{path}: {error}") from error
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename reach the disk, where the system lets a folder be opened and flushed."""
+    if sys.platform == "win32":
+        return
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some network file systems know no such thing
+            raise
+    finally:
+        os.close(number)
 
 
 def _require_free(out: Path) -> None:

@@ -11,8 +11,8 @@ from matching import Economy, solve_equilibrium
 from shorematch.console import console
 from shorematch.defects import Defect, InputError
 from shorematch.economy_file import read_economy
+from shorematch.run_folder import written_whole
 from shorematch.solving import print_verdict
-from shorematch.sweep_store import written_whole
 
 _KINDS = (".csv", ".parquet", ".dta")
 _COLUMNS = ("worker", "firm", "origin", "matched", "wage", "firm_size")

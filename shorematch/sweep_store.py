@@ -2,16 +2,16 @@
 
 import hashlib
 import json
-import os
 import re
 import secrets
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from shorematch.defects import Defect, InputError
+from shorematch.run_folder import written_whole
 
 _BLOCKS = "blocks"
 _QUARANTINE = "quarantine"
@@ -91,55 +91,13 @@ def store_block(folder: Path, key: str, data: bytes) -> Path:
     return path
 
 
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary file to write, moved to ``path`` when the block ends well and the disk has it.
-
-    Raises :class:`OSError` with the path where the disk refuses; then ``path`` is as before.
-    """
-    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(6)}.tmp")
-    try:
-        with _errors_naming(path):
-            yield temporary
-            with temporary.open("rb+") as stream:
-                os.fsync(stream.fileno())
-            temporary.replace(path)
-            _sync_folder(path.parent)
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 # ---------------------------------------------------------------- helpers
-
-
-@contextmanager
-def _errors_naming(path: Path) -> Iterator[None]:
-    """Add the path to what the disk says, where a full disk or Arrow leaves it out."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        if error.errno is None:
-            raise OSError(f"{path}: {error}") from error
-        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _write_once(path: Path, text: str) -> None:
     """Write a file unless another process has; whoever comes second leaves the first one's."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with _errors_naming(path):
-            with temporary.open("x", encoding="utf-8", newline="\n") as stream:
-                stream.write(text)
-                stream.flush()
-                os.fsync(stream.fileno())
-            with suppress(FileExistsError):
-                os.link(temporary, path)
-            _sync_folder(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path, replace=False) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def _sealed(configuration: Mapping[str, Any]) -> str:
@@ -182,13 +140,3 @@ def _shown(value: Any) -> str:
 
 def _refusal(folder: Path, problem: str) -> Defect:
     return Defect(str(folder), problem, "Choose another --out, or remove it first")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename reach the disk, where the system lets a folder be opened."""
-    with suppress(OSError):
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)

@@ -18,8 +18,9 @@ from pyarrow import parquet
 from matching import Status
 from shorematch.console import console, counting
 from shorematch.defects import Defect, InputError
+from shorematch.run_folder import written_whole
 from shorematch.sweep_plan import SCHEMA, Block, Plan, points_table, read_plan, solve_block
-from shorematch.sweep_store import claim, is_stored, store_block, stored_blocks, written_whole
+from shorematch.sweep_store import claim, is_stored, store_block, stored_blocks
 
 INTERRUPTED = 75  # exit code: stored what was done, run again to go on
 _LISTED = 5  # missing blocks named one by one
