@@ -38,20 +38,15 @@ TWO_SKILLS = {
 }
 
 
-def shorematch(*arguments, cache):
+def shorematch(*arguments):
     return subprocess.run(
         [sys.executable, "-m", "shorematch", *map(str, arguments)],
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env=os.environ | {"SHOREMATCH_CACHE": str(cache), "PYTHONIOENCODING": "utf-8"},
+        env=os.environ | {"PYTHONIOENCODING": "utf-8"},
         check=False,
     )
-
-
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp("cache")
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +56,10 @@ def run(tmp_path_factory):
     return folder / "out"
 
 
-def test_solve_writes_the_contract_s_files_and_exits_with_zero(tmp_path, cache):
+def test_solve_writes_the_contract_s_files_and_exits_with_zero(tmp_path):
     path = write_danish(tmp_path)
     out = tmp_path / "deep" / "out"
-    done = shorematch("solve", path, "--out", out, "--no-figures", cache=cache)
+    done = shorematch("solve", path, "--out", out, "--no-figures")
     assert done.returncode == 0, done.stderr
     assert "certified" in done.stdout
     assert done.stderr == ""
@@ -93,10 +88,10 @@ def test_solve_writes_the_contract_s_files_and_exits_with_zero(tmp_path, cache):
     ]  # fmt: skip
 
 
-def test_what_is_wrong_goes_to_standard_error_with_exit_one_and_no_traceback(tmp_path, cache):
+def test_what_is_wrong_goes_to_standard_error_with_exit_one_and_no_traceback(tmp_path):
     path = write_danish(tmp_path, workers="mass,skill\n-1,0.1\n")
     before = sorted(tmp_path.iterdir())
-    done = shorematch("solve", path, "--out", tmp_path / "out", cache=cache)
+    done = shorematch("solve", path, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith("workers.csv, row 2, column mass")
@@ -104,8 +99,8 @@ def test_what_is_wrong_goes_to_standard_error_with_exit_one_and_no_traceback(tmp
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_mistyped_option_is_a_user_error_not_a_failure_to_converge(tmp_path, cache):
-    done = shorematch("solve", "economy.toml", "--uot", tmp_path, cache=cache)
+def test_a_mistyped_option_is_a_user_error_not_a_failure_to_converge(tmp_path):
+    done = shorematch("solve", "economy.toml", "--uot", tmp_path)
     assert done.returncode == 1
     assert "--out" in done.stderr
     assert "Traceback" not in done.stderr
@@ -120,8 +115,8 @@ def test_help_imports_no_heavy_library():
     assert done.stdout.strip() == "set()"
 
 
-def test_the_version_is_that_of_the_distribution(cache):
-    done = shorematch("--version", cache=cache)
+def test_the_version_is_that_of_the_distribution():
+    done = shorematch("--version")
     assert (done.returncode, done.stdout.strip()) == (0, version("shorematch"))
 
 

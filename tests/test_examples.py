@@ -1,6 +1,7 @@
 """Every example in the documents runs: README, file formats, docstrings."""
 
 import doctest
+import fcntl
 import importlib
 import json
 import os
@@ -43,11 +44,10 @@ def blocks(text, language):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def run(arguments, folder, cache=None):
-    """Standard output of a command that ends well; compiled programs go to ``cache``."""
+def run(arguments, folder):
+    """Standard output of a command that ends well."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = os.environ | {"PATH": path, "PYTHONIOENCODING": "utf-8"}
-    environment["SHOREMATCH_CACHE"] = str(cache or folder / "cache")
     done = subprocess.run(
         arguments, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False
     )
@@ -73,17 +73,19 @@ def commands(text):
             yield command, expected
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """A folder of compiled programs that all commands share."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory, cache):
-    """What the demo prints, and its folder."""
-    folder = tmp_path_factory.mktemp("demo")
-    return run(["shorematch", "demo"], folder, cache), folder / "demo-out"
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory):
+    """What the demo prints, and its folder; run once for all processes of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        printed = folder / "printed.txt"
+        if not printed.exists():
+            text = run(["shorematch", "demo"], folder)
+            printed.write_text(text, encoding="utf-8")
+    return printed.read_text(encoding="utf-8"), folder / "demo-out"
 
 
 # ---------------------------------------------------------------- README
@@ -110,7 +112,7 @@ def test_the_table_of_the_readme_is_the_one_that_the_demo_writes(demo):
             assert abs(row["gap in %"]) < 0.3  # as the text below the table says
 
 
-def test_the_commands_of_the_readme_print_what_it_quotes(tmp_path, cache):
+def test_the_commands_of_the_readme_print_what_it_quotes(tmp_path):
     folder = tmp_path / "shorematch" / "denmark"
     folder.mkdir(parents=True)
     for path in FOLDER.glob("*.*"):
@@ -118,7 +120,7 @@ def test_the_commands_of_the_readme_print_what_it_quotes(tmp_path, cache):
     ours = [(c, text) for c, text in commands(README) if c.startswith("shorematch ")]
     assert len(ours) >= 2
     for command, expected in ours:
-        assert_printed(expected, run([*command.split(), "--no-figures"], tmp_path, cache))
+        assert_printed(expected, run([*command.split(), "--no-figures"], tmp_path))
 
 
 def test_the_code_of_the_readme_prints_what_its_comments_say(tmp_path):
