@@ -1,0 +1,150 @@
+"""Moments by name: what the model says they are, and what a sample says with its covariance."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from matching import STATISTICS, Economy, Equilibrium, InvalidInput
+from matching.errors import did_you_mean
+from matching.statistics import (
+    mean_wage_by_firm,
+    mean_wage_by_worker,
+    offshoring_share_by_firm,
+    unemployment_by_worker,
+)
+
+
+def cross_moments(eq: Equilibrium) -> jax.Array:
+    """``E[x y']`` over home matches, ``(m, n)``."""
+    pi = eq.matches[0]
+    return eq.economy.home.skills.T @ pi @ eq.economy.firms.characteristics / pi.sum()
+
+
+def sd_wage_by_worker(eq: Equilibrium) -> jax.Array:
+    """Standard deviation of home wages within each worker type, without errors, ``(N,)``."""
+    share = eq.matches[0] / eq.matches[0].sum(1, keepdims=True)
+    wages = eq.wages[0]
+    mean = jnp.sum(share * wages, axis=1, keepdims=True)
+    return jnp.sqrt(jnp.sum(share * (wages - mean) ** 2, axis=1))
+
+
+def profit_ratio(eq: Equilibrium) -> jax.Array:
+    """``E(r*)/E(r)``, one where firms are indifferent between hiring at home and abroad."""
+    return STATISTICS["mean_profit_foreign"](eq) / STATISTICS["mean_profit_home"](eq)
+
+
+MOMENTS: dict[str, Callable[[Equilibrium], jax.Array]] = {
+    "cross_moments": cross_moments,
+    "mean_wage_by_worker": lambda eq: mean_wage_by_worker(eq)[0],
+    "mean_wage_by_firm": mean_wage_by_firm,
+    "sd_wage_by_worker": sd_wage_by_worker,
+    "unemployment_by_worker": lambda eq: unemployment_by_worker(eq)[0],
+    "offshoring_share_by_firm": offshoring_share_by_firm,
+    "profit_ratio": profit_ratio,
+} | STATISTICS
+SAMPLED = ("cross_moments", "mean_wage_by_worker", "mean_wage_by_firm", "unemployment_by_worker")
+
+
+@dataclass(frozen=True)
+class SampleMoments:
+    """Moments of a sample, flattened in the order of ``data``, with their covariance."""
+
+    data: Mapping[str, np.ndarray]
+    covariance: np.ndarray  # (M, M)
+    observations: int
+
+
+def moment_defects(names: Sequence[str]) -> list[str]:
+    """What is wrong with names of moments."""
+    return [
+        f"moment {name!r} does not exist{did_you_mean(name, MOMENTS)}"
+        for name in names
+        if name not in MOMENTS
+    ]
+
+
+def labels(economy: Economy, name: str, shape: tuple[int, ...]) -> list[str]:
+    """A name for each entry of a moment."""
+    if not shape:
+        return [name]
+    if name == "cross_moments":
+        return [
+            f"{name}.{x}.{y}" for x in economy.skill_names for y in economy.characteristic_names
+        ]
+    return [f"{name}.{k}" for k in range(int(np.prod(shape)))]
+
+
+def sample_moments(
+    skills: Any,
+    characteristics: Any,
+    worker_type: Any,
+    firm_type: Any,
+    wages: Any,
+    weights: Any = None,
+    *,
+    clusters: Any = None,
+    moments: Sequence[str] = SAMPLED,
+) -> SampleMoments:
+    """Moments of home workers with the covariance of a sample of rows, or of clusters of rows.
+
+    ``skills (N, m)`` and ``characteristics (J, n)`` are the types; a row is a worker, its
+    ``firm_type`` is −1 and its wage is of no account where it is unmatched. Every moment is a
+    ratio of means, ``Σ u/Σ v`` over rows, whose influence function is ``(u − (Σu/Σv) v)/Σv``.
+
+    Raises :class:`~matching.errors.InvalidInput` for moments that rows do not have and for types
+    without matches.
+
+    >>> found = sample_moments([0.0, 1.0], [0.0, 1.0], [0, 0, 1, 1], [0, 1, 0, 1],
+    ...                        [1.0, 0.0, 2.0, 3.0], moments=["mean_wage_by_worker"])
+    >>> found.data["mean_wage_by_worker"].tolist(), found.covariance.diagonal().tolist()
+    ([0.5, 2.5], [0.125, 0.125])
+    """
+    x, y = (np.asarray(v, dtype=np.float64) for v in (skills, characteristics))
+    x, y = (v[:, None] if v.ndim == 1 else v for v in (x, y))
+    workers, firms = (np.asarray(v, dtype=np.int64) for v in (worker_type, firm_type))
+    weight = np.ones(len(workers)) if weights is None else np.asarray(weights, dtype=np.float64)
+    weight = weight / weight.sum()
+    unknown = [name for name in moments if name not in SAMPLED]
+    if unknown:
+        raise InvalidInput(
+            [f"moment {name!r}: rows do not have it; there is {', '.join(SAMPLED)}"
+             for name in unknown]
+        )  # fmt: skip
+    matched = firms >= 0
+    wage = np.where(matched, np.asarray(wages, dtype=np.float64), 0.0)
+    of_worker = workers[:, None] == np.arange(len(x))
+    of_firm = firms[:, None] == np.arange(len(y))
+    products = (x[workers][:, :, None] * y[np.where(matched, firms, 0)][:, None, :]).reshape(
+        len(workers), -1
+    )
+    ratios = {  # numerator and denominator of each row
+        "cross_moments": (
+            products * matched[:, None],
+            np.tile(matched[:, None], products.shape[1]),
+        ),
+        "mean_wage_by_worker": (of_worker * wage[:, None], of_worker & matched[:, None]),
+        "mean_wage_by_firm": (of_firm * wage[:, None], of_firm),
+        "unemployment_by_worker": (of_worker & ~matched[:, None], of_worker),
+    }
+    data, influence = {}, []
+    for name in moments:
+        u, v = ratios[name]
+        total = weight @ v
+        if not np.all(total > 0):
+            empty = ", ".join(map(str, np.flatnonzero(~(total > 0))[:5]))
+            raise InvalidInput(
+                [f"moment {name}: no row has type {empty}; merge it or leave it out"]
+            )
+        ratio = weight @ u / total
+        shape = (x.shape[1], y.shape[1]) if name == "cross_moments" else ratio.shape
+        data[name] = ratio.reshape(shape)
+        influence.append(weight[:, None] * (u - ratio * v) / total)
+    parts = np.hstack(influence)
+    if clusters is not None:
+        of_cluster = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        parts = np.stack([np.bincount(of_cluster, column) for column in parts.T], axis=1)
+    return SampleMoments(data, parts.T @ parts, len(workers))
