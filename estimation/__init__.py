@@ -5,8 +5,12 @@ from estimation.basis import Basis, Term, make_basis
 from estimation.calibration import Aggregates, Calibration, calibrate
 from estimation.cells import Cells, given_cells, individual_cells, quantile_cells
 from estimation.certificate import Certificate
+from estimation.estimates import Estimates, Fit, Minimum
+from estimation.identification import Identification, identify
 from estimation.levels import ForeignSide, Market, matched_economy
 from estimation.likelihood import WageEstimate, estimate_with_wages, profile_interval
+from estimation.minimum_distance import estimate_minimum_distance
+from estimation.moments import MOMENTS, SampleMoments, sample_moments
 from estimation.offshored import offshored_matches
 from estimation.saliency import Saliency, saliency
 from estimation.simulation import SimulatedMatches, simulate_matches
@@ -14,6 +18,7 @@ from estimation.standardise import STANDARDISATIONS, Standardised, standardise
 from estimation.three_steps import ThreeSteps, estimate_three_steps
 
 __all__ = [
+    "MOMENTS",
     "STANDARDISATIONS",
     "AffinityEstimate",
     "Aggregates",
@@ -21,9 +26,14 @@ __all__ = [
     "Calibration",
     "Cells",
     "Certificate",
+    "Estimates",
+    "Fit",
     "ForeignSide",
+    "Identification",
     "Market",
+    "Minimum",
     "Saliency",
+    "SampleMoments",
     "SimulatedMatches",
     "Standardised",
     "Term",
@@ -31,9 +41,11 @@ __all__ = [
     "WageEstimate",
     "calibrate",
     "estimate_affinity",
+    "estimate_minimum_distance",
     "estimate_three_steps",
     "estimate_with_wages",
     "given_cells",
+    "identify",
     "individual_cells",
     "make_basis",
     "matched_economy",
@@ -41,6 +53,7 @@ __all__ = [
     "profile_interval",
     "quantile_cells",
     "saliency",
+    "sample_moments",
     "simulate_matches",
     "standardise",
 ]

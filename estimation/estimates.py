@@ -51,14 +51,16 @@ class Estimates:
     status: tuple[str, ...]  # one of STATUSES each
     covariances: Mapping[str, np.ndarray]  # kind → (P, P); NaN where refused; the first rules
     fit: Fit
-    minima: tuple[Minimum, ...]
     certificate: Certificate
     identification: Identification
     observations: int
-    sensitivity: np.ndarray  # ∂(estimates)/∂(moments), (P, M)
+    minima: tuple[Minimum, ...] = ()
+    sensitivity: np.ndarray | None = None  # ∂(estimates)/∂(moments), (P, M)
     over_identification: tuple[float, int] | None = None  # J and its degrees of freedom
-    rests_on: Mapping[str, str] = field(default_factory=dict)  # parameter → assumption
+    rests_on: Mapping[str, str] = field(default_factory=dict)  # parameter → data or assumption
     economy: Economy | None = None  # None where a parameter is not identified
+    draws: Economy | None = None  # bootstrap draws, a leading axis B; NaN where failed
+    failed: np.ndarray | None = None  # (B,)
 
     def __getitem__(self, name: str) -> float:
         return float(self.values[self._place(name)])

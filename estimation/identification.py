@@ -7,7 +7,7 @@ import numpy as np
 
 # A direction along which moments move less than this, relative to the one along which they move
 # most, is one that rounding decides.
-_FLAT = 1e-7
+FLAT = 1e-7
 # Standard deviation beyond which first-order errors say nothing, in natural units: a log point of
 # a scale or an intensity, an affinity or a constant of the size of the scale.
 _WEAK = 1.0
@@ -69,9 +69,9 @@ def identify(
     directions = directions / norms
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     spread = np.r_[spread, np.zeros(len(names) - len(spread))]
-    flat = ~(spread > _FLAT * spread[0])
+    flat = ~(spread > FLAT * spread[0])
     weak: list[np.ndarray] = []
-    if covariance is not None and not flat.any():
+    if covariance is not None:  # of what is not open, being finite
         variances, axes = np.linalg.eigh(covariance)
         weak = list(axes.T[variances > _WEAK**2])
     return Identification(
@@ -87,7 +87,7 @@ def _named(direction: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     largest = np.abs(direction).max()
     sign = np.sign(direction[np.argmax(np.abs(direction))])
     return {
-        name: float(sign * part)
+        str(name): float(sign * part)
         for name, part in zip(names, direction, strict=True)
         if abs(part) > _PART * largest
     }
