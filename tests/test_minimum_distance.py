@@ -77,7 +77,7 @@ def test_parameters_lie_within_three_standard_errors_and_the_model_is_not_reject
 def test_sensitivity_is_what_a_moment_does_to_the_estimates(
     danish_2006, equilibrium, sample, aggregates
 ):
-    """From moments that the model meets: the mean wage of the lowest skill up by a tenth of an øre."""
+    """From moments that the model meets, the mean wage of the lowest skill up a tenth of an øre."""
     exact = replace(
         sample, data={name: np.array(MOMENTS[name](equilibrium)) for name in sample.data}
     )
