@@ -20,8 +20,12 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from counterfactuals.paths import OffshoringPath, offshoring_cost_path
-from matching import Equilibrium, NotConverged, Status
+from counterfactuals.paths import (
+    IntegrationPath,
+    matching_intensity_path,
+    offshoring_cost_path,
+)
+from matching import Economy, Equilibrium, NotConverged, Status
 from matching.statistics import (
     hires,
     matched_workers,
@@ -181,33 +185,49 @@ def match_quality_by_firm(
 
 @styled
 def mean_wage_by_offshoring_cost(
-    paths: Mapping[str, OffshoringPath | None], *, money: str = "money"
+    paths: Mapping[str, IntegrationPath | None], *, money: str = "money"
 ) -> Figure:
     """Mean home wage, and offshoring, as ``c_F`` falls from the closed economy to zero.
 
     An economy without a path is ``None``: it is named, and other series keep their style.
     """
+    return _integration(paths, f"Cost of offshoring C − C* ({money})", "cost of offshoring", money)
+
+
+@styled
+def mean_wage_by_matching_intensity(
+    paths: Mapping[str, IntegrationPath | None], *, money: str = "money"
+) -> Figure:
+    """The same as ``ν_x*`` and ``ν_y*`` rise from the closed economy to home's intensities."""
+    x_label = "Wider gap of ν_x and ν_y, home less abroad (log points)"
+    return _integration(paths, x_label, "matching intensity", money)
+
+
+def _integration(
+    paths: Mapping[str, IntegrationPath | None], x_label: str, what: str, money: str
+) -> Figure:
+    """Mean home wage and offshoring along paths of a falling gap to home."""
     figure, panels = _grid(2, 2)
     left, right = panels.flat
     caveats = []
     for (label, path), style in zip(paths.items(), _styles(), strict=False):
         if path is None:
-            caveats.append(f"“{label}”: no path of offshoring costs.")
+            caveats.append(f"“{label}”: no path of the {what}.")
             continue
         met = np.array([Status(code).converged for code in np.asarray(path.status)])
         own = [] if path.own is None else [path.own]
         for ax, values in ((left, path.mean_wage), (right, path.offshoring_rate)):
-            ax.plot(path.cost, np.where(met, values, np.nan), **style, markevery=own, label=label)
+            ax.plot(path.gap, np.where(met, values, np.nan), **style, markevery=own, label=label)
         if not met.all():
             missing = f"{(~met).sum()} of {met.size} points"
             caveats.append(f"“{label}”: {missing} have not converged and are not drawn.")
         caveats += _wage_caveat(label, path.status, path.wage_error_bound, money)
     if any(path is not None and path.own is not None for path in paths.values()):
-        caveats.append("A marker is the economy at its own cost of offshoring.")
+        caveats.append(f"A marker is the economy at its own {what}.")
     left.invert_xaxis()
     right.yaxis.set_major_formatter(_PERCENT)
     y_labels = [f"Mean home wage ({money})", "Offshoring (% of home matches)"]
-    _finish(figure, panels, f"Cost of offshoring C − C* ({money})", y_labels, caveats)
+    _finish(figure, panels, x_label, y_labels, caveats)
     _legend(figure, left)
     return figure
 
@@ -233,8 +253,8 @@ def economy_figures(
     """Draw the whole set into a folder, each figure comparing all the equilibria; their paths.
 
     ``money`` is the unit of wages, e.g. ``"DKK per hour"``; profiles run over the skill and the
-    characteristic with these indices. Without a foreign origin the two figures on offshoring do
-    not exist.
+    characteristic with these indices. Without a foreign origin the figures on offshoring do not
+    exist.
     """
     over_x, over_y = {"skill": skill}, {"characteristic": characteristic}
     figures = {
@@ -245,20 +265,26 @@ def economy_figures(
     }
     if any(len(eq.economy.origins) > 1 for eq in equilibria.values()):
         figures["offshoring_by_firm"] = offshoring_by_firm(equilibria, **over_y)
-        paths = {label: _path(eq) for label, eq in equilibria.items()}
-        figures["mean_wage_by_offshoring_cost"] = mean_wage_by_offshoring_cost(paths, money=money)
+        costs, intensities = (
+            {label: _path(eq, path) for label, eq in equilibria.items()}
+            for path in (offshoring_cost_path, matching_intensity_path)
+        )
+        figures["mean_wage_by_offshoring_cost"] = mean_wage_by_offshoring_cost(costs, money=money)
+        figures["mean_wage_by_matching_intensity"] = mean_wage_by_matching_intensity(
+            intensities, money=money
+        )
     return [path for stem, figure in figures.items() for path in save_figure(figure, folder, stem)]
 
 
 # ---------------------------------------------------------------- what is drawn
 
 
-def _path(eq: Equilibrium) -> OffshoringPath | None:
+def _path(eq: Equilibrium, path: Callable[[Economy], IntegrationPath]) -> IntegrationPath | None:
     """The path of an economy that can be solved, open and closed."""
     if len(eq.economy.origins) < 2 or not Status(int(eq.status)).converged:
         return None
     try:
-        return offshoring_cost_path(eq.economy)
+        return path(eq.economy)
     except NotConverged:
         return None
 

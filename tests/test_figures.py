@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from counterfactuals.paths import OffshoringPath
+from counterfactuals.paths import IntegrationPath
 from matching import Status, make_economy, make_firms, make_origin, solve_equilibrium
 from shorematch import figures
 
@@ -33,8 +33,8 @@ def equilibria():
 
 @pytest.fixture(scope="module")
 def path():
-    return OffshoringPath(
-        cost=jnp.array([200.0, 100.0, 80.0, 0.0]),
+    return IntegrationPath(
+        gap=jnp.array([200.0, 100.0, 80.0, 0.0]),
         mean_wage=jnp.array([150.0, 147.0, 146.0, 130.0]),
         offshoring_rate=jnp.array([0.0, 0.01, 0.02, 0.1]),
         status=jnp.zeros(4, int),
@@ -163,7 +163,7 @@ def test_whole_set_is_written_as_pdf_and_png_with_the_same_bytes_each_time(equil
     )
     stems = {
         "matching_density", "wage_by_skill", "unemployment_by_skill", "match_quality_by_firm",
-        "offshoring_by_firm", "mean_wage_by_offshoring_cost",
+        "offshoring_by_firm", "mean_wage_by_offshoring_cost", "mean_wage_by_matching_intensity",
     }  # fmt: skip
     assert {path.stem for path in first} == stems
     for path, again in zip(first, second, strict=True):
