@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from estimation import Certificate
+from matching import InvalidInput
 from shorematch.run_folder import write_csv, write_json
 
 # Two-sided 95 % of a normal.
@@ -58,8 +59,15 @@ def worst_verdict(parts: Sequence[Part]) -> str:
     return max((part.certificate.verdict for part in parts), key=_VERDICTS.index)
 
 
-def write_parts(folder: Path, parts: Sequence[Part]) -> None:
-    """Write the four files, part below part."""
+def located(file: str, group: str, year: str, error: InvalidInput) -> InvalidInput:
+    """Defects of an estimator's sample, with the file and the part that have them."""
+    labels = {"group": group, "year": year}
+    where = "".join(f", {kind} {label}" for kind, label in labels.items() if label)
+    return InvalidInput([f"{file}{where}, {text}" for text in error.defects])
+
+
+def write_parts(folder: Path, parts: Sequence[Part], derived: pd.DataFrame) -> None:
+    """Write the four files, part below part, ``derived`` being further rows of estimates."""
     estimates = [
         _in_part(
             part,
@@ -73,7 +81,7 @@ def write_parts(folder: Path, parts: Sequence[Part]) -> None:
         )
         for part in parts
     ]
-    write_csv(folder / "estimates.csv", pd.concat(estimates))
+    write_csv(folder / "estimates.csv", pd.concat([*estimates, derived]))
     vcov = [
         _in_part(part, parameter=part.names, **dict(zip(part.names, part.covariance, strict=True)))
         for part in parts

@@ -1,20 +1,31 @@
 """``shorematch estimate``: from a file of matches to estimates, tables and figures."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from estimation import AffinityEstimate, estimate_affinity, saliency
 from matching import InvalidInput
 from shorematch.affinity_figures import draw_affinity
 from shorematch.affinity_tables import NOT_IDENTIFIED, affinity_part, write_affinity
 from shorematch.console import console
-from shorematch.estimate_files import Part, certificates, worst_verdict, write_parts
+from shorematch.estimate_files import Part, certificates, located, worst_verdict, write_parts
 from shorematch.manifest import Run
 from shorematch.match_files import Sample, read_sample
 from shorematch.run_file import RunFile, read_run, resolved
 from shorematch.run_folder import safe_names
+from shorematch.three_step_figures import draw_typed
+from shorematch.three_step_results import (
+    changes,
+    estimate_types,
+    typed_part,
+    withheld,
+    write_typed,
+)
+from shorematch.typed_samples import cell_columns, typed_samples
 from shorematch.wage_estimation import estimate_wages, read_basis
 from shorematch.wage_figures import draw_wages
 from shorematch.wage_tables import wage_part, write_wages
@@ -33,6 +44,8 @@ class _Found:
     gists: list[str]  # of each part, a sentence
     identified: str  # what the data tell, and what rests on a normalisation
     write: Callable[[Path], Any]  # tables and figures into a folder
+    derived: pd.DataFrame = field(default_factory=pd.DataFrame)  # rows of estimates.csv
+    files: dict[str, str] = field(default_factory=dict)  # further files read → SHA-256
 
 
 def estimate_file(run_path: Path, out: Path) -> int:
@@ -42,16 +55,18 @@ def estimate_file(run_path: Path, out: Path) -> int:
     """
     run = Run(["estimate", run_path], out)
     file = read_run(run_path)
-    estimator = {"affinity": _affinity, "wages": _wages}[file.estimator]
+    estimator = {"affinity": _affinity, "wages": _wages, "three steps": _three_steps}[
+        file.estimator
+    ]
     with run.folder() as folder:
-        sample = read_sample(run_path, file.data)
+        sample = read_sample(run_path, file.data, cell_columns(file))
         run.lap("read")
         found = estimator(run_path, file, sample)
         run.lap("estimate")
-        write_parts(folder, found.parts)
+        write_parts(folder, found.parts, found.derived)
         found.write(folder)
         (folder / "run.toml").write_text(resolved(file), encoding="utf-8", newline="\n")
-        run.read(run_path.parent, sample.files)
+        run.read(run_path.parent, sample.files | found.files)
         columns = {n: {"mean": m, "standard_deviation": s} for n, (m, s) in sample.units.items()}
         run.note(
             seed=file.inference.seed,
@@ -113,6 +128,32 @@ def _wages(run_path: Path, file: RunFile, sample: Sample) -> _Found:
     return _Found([part for part, _ in results], gists, _NORMALISED, write)
 
 
+def _three_steps(run_path: Path, file: RunFile, sample: Sample) -> _Found:
+    """Matches between types and their wages, then the levels from aggregates."""
+    samples, files = typed_samples(run_path, file, sample)
+    results = []
+    for typed in samples:
+        try:
+            result = estimate_types(file, typed)
+        except InvalidInput as error:
+            raise located(file.data.matches, typed.group, typed.year, error) from error
+        results.append((typed_part(result), result))
+    parts = [part for part, _ in results]
+
+    def write(folder: Path) -> None:
+        write_typed(folder, results)
+        for stem, (part, result) in zip(_stems(parts), results, strict=True):
+            draw_typed(folder / "figures", part, result, stem)
+
+    gists = [
+        f"Φ, λ and levels from {e.observations} matches; R² of the wage equation {e.r_squared:.3f}"
+        for e in (result.estimate for _, result in results)
+    ]
+    assumed = [f"{name} rests on {reason}" for name, reason in samples[0].market.rests_on.items()]
+    identified = "; ".join([*assumed, *withheld([result for _, result in results])])
+    return _Found(parts, gists, identified, write, changes(results), files)
+
+
 def _estimate_affinity(
     file: RunFile, sample: Sample, group: str, year: str
 ) -> AffinityEstimate:  # fmt: skip
@@ -125,14 +166,7 @@ def _estimate_affinity(
             characteristic_names=file.data.firm_columns,
         )
     except InvalidInput as error:
-        raise _located(file, group, year, error) from error
-
-
-def _located(file: RunFile, group: str, year: str, error: InvalidInput) -> InvalidInput:
-    """Defects of an estimator's sample, with the file and the part that have them."""
-    where = "".join(f", {name} {label}" for name, label in (("group", group), ("year", year))
-                    if label)  # fmt: skip
-    return InvalidInput([f"{file.data.matches}{where}, {text}" for text in error.defects])
+        raise located(file.data.matches, group, year, error) from error
 
 
 def _stems(parts: Sequence[Part]) -> list[str]:
@@ -161,6 +195,8 @@ def _report(out: Path, estimator: str, flow: dict[str, int], found: _Found) -> i
         say(f"{name}{estimator}: {certificate.verdict} ({facts})", style=style)
         for reason in (*certificate.failures, *certificate.doubts):
             say(f"- {reason}", style=style)
+    for _, row in found.derived.iterrows():
+        say(f"{row['parameter']}, {row['year']}: {row['estimate']:.4g} ({row['std_error']:.2g})")
     say(found.identified)
     say(f"Results are in {out}")
     return 0 if worst_verdict(found.parts) == "CERTIFIED" else 2

@@ -47,7 +47,7 @@ class MatchData(TableKeys):
     origin: Name | None = None
     home: Name | None = None  # the label of home's rows in the column of origins
     unmatched_rows: bool = False  # rows without firm, characteristics and wage are the unmatched
-    standardise: Literal["ddof1", "ddof0", "none"] = "ddof1"
+    standardise: Literal["ddof1", "ddof0", "none"] | None = None  # the estimator's
     standardised_columns: list[Name] | None = None  # all of them where it is left out
     missing: Literal["error", "drop"] = "error"
     smallest_cell: Annotated[int, Field(ge=1)] = 5  # what has fewer rows is not printed
@@ -102,6 +102,16 @@ class Sample:
         """Firms' ids, ``(N,)``, where the run file names their column."""
         return self._column(self.data.firm)
 
+    def weights_of(self, rows: pd.DataFrame) -> np.ndarray:
+        """Sampling weights of any rows; ones without a column of weights."""
+        weight = self.data.weight
+        return rows[weight].to_numpy() if weight else np.ones(len(rows))
+
+    def in_units(self, table: pd.DataFrame) -> pd.DataFrame:
+        """A table with its columns in the units of the run."""
+        taken = {c: u for c, u in self.units.items() if c in table}
+        return table.assign(**{c: (table[c] - m) / (s or 1.0) for c, (m, s) in taken.items()})
+
     def _column(self, name: str | None) -> np.ndarray | None:
         return self.matched[name].to_numpy() if name else None
 
@@ -149,13 +159,11 @@ def read_sample(run_path: Path, data: MatchData, cells: Sequence[str] = ()) -> S
     if parts["matched"].empty:
         remedy = "Look for a column that is empty throughout"
         raise InputError([Defect(path.name, "every row has an empty cell", remedy)])
-    units = _units(parts["matched"], data)
-    parts = {
-        name: part.assign(**{c: (part[c] - mean) / unit for c, (mean, unit) in units.items()})
-        for name, part in parts.items()
-    }
     files = {run_path.name: sha256_of(run_path), data.matches: sha256_of(path)}
-    return Sample(data=data, **parts, units=units, flow=flow, files=files)
+    units = _units(parts["matched"], data)
+    sample = Sample(data=data, **parts, units=units, flow=flow, files=files)
+    matched, unmatched, foreign = (sample.in_units(parts[name]) for name in _FRAMES)
+    return replace(sample, matched=matched, unmatched=unmatched, foreign=foreign)
 
 
 def label_texts(column: pd.Series) -> np.ndarray:
@@ -266,7 +274,7 @@ def _units(matched: pd.DataFrame, data: MatchData) -> dict[str, tuple[float, flo
     asked = data.standardised_columns
     units = {}
     for names in (data.worker_columns, data.firm_columns):
-        found = standardise(matched[names].to_numpy(), weights, data.standardise)
+        found = standardise(matched[names].to_numpy(), weights, data.standardise or "ddof1")
         for name, centre, unit in zip(names, found.centre, found.unit, strict=True):
             taken = asked is None or name in asked
             units[name] = (float(centre), float(unit)) if taken else (0.0, 1.0)

@@ -12,6 +12,11 @@ from shorematch.match_files import MatchData, Name, TableKeys
 
 _Share = Annotated[float, Field(gt=0, lt=1)]
 _Positive = Annotated[float, Field(gt=0)]
+# a number, or a table of one per year: { 1996 = 40.5, 2006 = 45.3 }
+_Yearly = float | dict[str, float]
+_YearlyShare = _Share | dict[str, _Share]
+_YearlyPositive = _Positive | dict[str, _Positive]
+_TYPED = ("types", "home", "firms", "foreign")
 
 
 class InferenceKeys(FileModel):
@@ -59,28 +64,30 @@ class HomeKeys(FileModel):
     """The section ``[home]``: what aggregates say about home's workers."""
 
     name: Name = "home"
-    outside_option: float  # w0, money
-    wage_share: _Share  # W/Y
-    unemployment_rate: _Share | None = None  # |f0|/|f̄|; counted where rows are unmatched
+    outside_option: _Yearly  # w0, money
+    wage_share: _YearlyShare  # W/Y
+    unemployment_rate: _YearlyShare | None = None  # |f0|/|f̄|; counted where rows are unmatched
 
 
 class FirmKeys(FileModel):
     """The section ``[firms]``."""
 
-    outside_option: float = 0.0  # r0, money
-    mass_per_worker: _Positive | None = None  # |ḡ|/|f̄|; 1 + offshoring rate where left out
+    outside_option: _Yearly = 0.0  # r0, money
+    mass_per_worker: _YearlyPositive | None = None  # |ḡ|/|f̄|; 1 + offshoring rate where left out
 
 
 class ForeignKeys(TableKeys):
     """The section ``[foreign]``: the offshored side of the market."""
 
     name: Name = "foreign"
-    outside_option: float  # w0*, money
-    mass: _Positive | None = None  # |f̄*| relative to home's |f̄|; counted where rows are foreign
+    outside_option: _Yearly  # w0*, money
+    mass: _YearlyPositive | None = (
+        None  # |f̄*| relative to home's |f̄|; counted where rows are foreign
+    )
     types: Name | None = None  # a table of types: mass and skills
     tilt: dict[str, float] | None = None  # skill → log mass, highest over lowest rank, on home's
-    mean_wage: float | None = None  # E(w*), money
-    offshoring_rate: _Positive | None = None  # |f*|/|f|
+    mean_wage: _Yearly | None = None  # E(w*), money
+    offshoring_rate: _YearlyPositive | None = None  # |f*|/|f|
     purchases: Name | None = None  # a table of imports and value added, by firm or industry
     imports: Name = "imports"
     value_added: Name = "value_added"
@@ -100,10 +107,8 @@ class RunFile(FileModel):
 
     @model_validator(mode="after")
     def _sections_of_the_estimator(self) -> "RunFile":
-        own = {"affinity": (), "wages": ("wages",)}.get(
-            self.estimator, ("types", "home", "firms", "foreign")
-        )
-        for name in ("wages", "types", "home", "firms", "foreign"):
+        own = {"affinity": (), "wages": ("wages",)}.get(self.estimator, _TYPED)
+        for name in ("wages", *_TYPED):
             if getattr(self, name) is not None and name not in own:
                 owner = "wages" if name == "wages" else "three steps"
                 raise ValueError(f'the section [{name}] belongs to estimator = "{owner}"')
@@ -116,6 +121,10 @@ class RunFile(FileModel):
             raise ValueError('estimator = "wages" takes no weight: every match counts once')
         if self.estimator != "wages" and self.inference.std_errors != "sandwich":
             raise ValueError('std_errors = "information" belongs to estimator = "wages"')
+        if self.data.standardise is None:
+            how = "none" if own == _TYPED else "ddof1"
+            data = self.data.model_copy(update={"standardise": how})
+            return self.model_copy(update={"data": data})
         return self
 
 

@@ -1,0 +1,212 @@
+"""Runs of the three steps: simulated files in, an economy that solves out, and no microdata."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from estimation import Aggregates, calibrate
+from matching import InvalidInput, get_parameter, parameter_names, solve_equilibrium, statistics
+from shorematch.draw_files import read_draws
+from shorematch.economy_file import read_economy, write_economy
+from shorematch.estimating import estimate_file
+from shorematch.simulating import simulate_file
+
+RUN = """\
+estimator = "three steps"
+[data]
+matches = "data.csv"
+worker_columns = ["skill"]
+firm_columns = ["productivity"]
+worker = "worker"
+firm = "firm"
+wage = "wage"
+origin = "origin"
+home = "denmark"
+unmatched_rows = true
+[home]
+name = "denmark"
+outside_option = 45.276
+wage_share = 0.6786
+[foreign]
+name = "china"
+outside_option = 25.825
+[inference]
+clustered = false
+draws = 50
+"""
+
+
+@pytest.fixture(scope="module")
+def truth(danish_2006):
+    """Denmark 2006 with E(r*) = E(r), on which the constant abroad rests."""
+    return calibrate(danish_2006, Aggregates(0.0391, 147.42, 0.6786, 0.0155, 56.513)).economy
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, truth):
+    """The economy file and 100,000 workers drawn from it."""
+    folder = tmp_path_factory.mktemp("typed")
+    write_economy(truth, folder)
+    simulate_file(folder / "economy.toml", folder / "data.csv", 100_000, seed=3, wage_error=3.0)
+    (folder / "run.toml").write_text(RUN, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def out(folder):
+    assert estimate_file(folder / "run.toml", folder / "out") == 0
+    return folder / "out"
+
+
+def test_the_simulated_economy_is_estimated_within_three_standard_errors(out, truth):
+    written = pd.read_csv(out / "estimates.csv").set_index("parameter")
+    known = {"affinity.skill.productivity": float(truth.affinity[0, 0])}
+    scalars = [name for name in written.index if name.startswith(("tastes.", "origin."))]
+    assert len(scalars) == 8
+    known |= {name: float(get_parameter(truth, name)) for name in scalars}
+    known["cost_of_offshoring"] = float(truth.home.constant - truth.origins[1].constant)
+    assert list(written.index) == list(known)
+    gaps = {n: (written.loc[n, "estimate"] - v) / written.loc[n, "std_error"]
+            for n, v in known.items()}  # fmt: skip
+    print(gaps)
+    for name, value in known.items():
+        # E(w*) and the rates are counted from rows, and count as known: a little is left over
+        assert abs(written.loc[name, "estimate"] - value) < 3.5 * written.loc[name, "std_error"]
+        assert written.loc[name, "ci_low"] < written.loc[name, "estimate"]
+        assert written.loc[name, "ci_high"] > written.loc[name, "estimate"]
+
+
+def test_the_economy_that_is_left_solves_to_what_was_counted_and_given(out, folder):
+    economy = read_economy(out / "economy.toml").economy
+    table = statistics(solve_equilibrium(economy))
+    data = pd.read_csv(folder / "data.csv")
+    home, abroad = (data[data["origin"] == name] for name in ("denmark", "china"))
+    counted = {
+        "unemployment_rate": 1.0 - home["matched"].mean(),
+        "offshoring_rate": abroad["matched"].sum() / home["matched"].sum(),
+        "mean_wage_home": home["wage"].mean(),
+        "mean_wage_foreign": abroad["wage"].mean(),
+        "wage_share": 0.6786,
+    }
+    for name, value in counted.items():
+        assert float(table[name]) == pytest.approx(value, rel=1e-9), name
+    assert float(table["mean_profit_home"]) == pytest.approx(
+        float(table["mean_profit_foreign"]), rel=1e-9
+    )
+
+
+def test_draws_belong_to_the_economy_and_spread_as_the_standard_errors_say(out):
+    economy = read_economy(out / "economy.toml").economy
+    draws = read_draws(out / "draws.parquet", economy)
+    assert not draws.failed.any()
+    written = pd.read_csv(out / "estimates.csv").set_index("parameter")
+    for name in set(parameter_names(economy)) & set(written.index):
+        spread = np.std(np.asarray(get_parameter(draws.economies, name)))
+        # 50 draws leave 10 % of error
+        assert spread / written.loc[name, "std_error"] == pytest.approx(1.0, abs=0.35), name
+
+
+def test_at_most_fifteen_files_are_left_and_no_pickle(out):
+    files = [path for path in out.iterdir() if path.is_file()]
+    assert len(files) <= 15
+    assert {path.suffix for path in files} <= {".csv", ".json", ".toml", ".parquet", ".tex", ".md"}
+    assert {path.stem for path in (out / "figures").iterdir()} == {"matches", "wages", "bootstrap"}
+
+
+def test_the_economy_of_types_that_stand_for_few_rows_is_not_written(tmp_path, truth, capsys):
+    """Identifiers and wages of single workers, planted in the data, are in no file."""
+    write_economy(truth, tmp_path)
+    simulate_file(tmp_path / "economy.toml", tmp_path / "data.csv", 2_000, seed=1, wage_error=3.0)
+    frame = pd.read_csv(tmp_path / "data.csv")
+    rng = np.random.default_rng(0)
+    frame["skill"] += 1e-3 * rng.uniform(size=len(frame))
+    matched = frame["matched"] == 1
+    frame["worker"] = [f"secret{k}" for k in range(len(frame))]
+    frame["firm"] = np.where(matched, "hidden" + frame["firm"].astype(str), "")
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    home = frame[(frame["origin"] == "denmark") & matched]
+    deciles = np.searchsorted(np.sort(truth.home.skills[:, 0]), frame["skill"])
+    top = frame["skill"] >= home["skill"].nlargest(3).min()
+    # the three most skilled are a type, the two lowest deciles another: ten types
+    frame["cell"] = np.where(top, 99, np.maximum(deciles, 2))
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    text = RUN.replace("draws = 50", "draws = 0")
+    (tmp_path / "run.toml").write_text(text + '[types]\nworkers = { cells = "cell" }\n', "utf-8")
+    estimate_file(tmp_path / "run.toml", tmp_path / "out")
+    assert "no economy and no draws are written: 1 worker types" in capsys.readouterr().out
+    planted = [
+        *(f"{value!r}".encode() for value in home["skill"].nlargest(3)),
+        *(f"{value!r}".encode() for value in home["wage"].nlargest(50)),
+        b"secret", b"hidden",
+    ]  # fmt: skip
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {"types.csv", "fit.csv", "estimates.csv"} <= {path.name for path in files}
+    assert not [path.name for path in files if path.name.startswith("economy")]
+    for path in files:
+        content = path.read_bytes()
+        assert not [text for text in planted if text in content], path.name
+    types = pd.read_csv(tmp_path / "out" / "types.csv")
+    assert types["skill"].isna().sum() == 1 + 10  # the one thin type; firm types have none
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("outside_option = 45.276\n", "", "home.outside_option: is missing"),
+        ("wage_share = 0.6786", "wage_shar = 0.6786", "did you mean 'wage_share'"),
+        ('name = "china"', 'name = "chile"', "no row is of origin 'chile'"),
+        ('home = "denmark"', 'home = "danmark"', "no row is of origin 'danmark'"),
+        ('wage = "wage"\n', "", "needs the key wage"),
+        ("wage_share = 0.6786", "wage_share = { 2006 = 0.6786 }", "has no number for the year"),
+        ("[inference]", "[wages]\namenities = []\nproductivity = []\n[inference]", "belongs to"),
+        ('origin = "origin"\nhome = "denmark"\n', "", "neither types nor rows"),
+    ],
+)
+def test_a_defective_run_file_is_explained(folder, tmp_path, old, new, message):
+    assert old in RUN
+    data = json.dumps(str(folder / "data.csv"))
+    text = RUN.replace(old, new).replace('"data.csv"', data)
+    if "origin" not in new and "origin" in old:
+        text = text.replace("unmatched_rows = true", 'unmatched_rows = true\nmissing = "drop"')
+    (tmp_path / "run.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInput, match=message):
+        estimate_file(tmp_path / "run.toml", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_years_share_types_and_the_change_of_the_cost_of_offshoring_is_reported(
+    tmp_path, truth, capsys
+):
+    """The later year differs in the cost of offshoring alone: cheaper by 8 kroner."""
+    cheaper = replace(truth.origins[1], constant=truth.origins[1].constant + 8.0)
+    frames = []
+    for year, economy in ((1996, truth), (2006, replace(truth, origins=(truth.home, cheaper)))):
+        place = tmp_path / str(year)
+        place.mkdir()
+        write_economy(economy, place)
+        simulate_file(place / "economy.toml", place / "data.csv", 50_000, year, wage_error=3.0)
+        frames.append(pd.read_csv(place / "data.csv").assign(year=year))
+    pd.concat(frames).to_parquet(tmp_path / "data.parquet")
+    share = {
+        year: float(statistics(solve_equilibrium(e))["wage_share"])
+        for year, e in ((1996, truth), (2006, replace(truth, origins=(truth.home, cheaper))))
+    }
+    yearly = f"wage_share = {{ 1996 = {share[1996]}, 2006 = {share[2006]} }}"
+    text = RUN.replace("data.csv", "data.parquet").replace("draws = 50", "draws = 0")
+    text = text.replace("wage_share = 0.6786", yearly).replace("[home]", 'year = "year"\n[home]')
+    (tmp_path / "run.toml").write_text(text, encoding="utf-8")
+    assert estimate_file(tmp_path / "run.toml", tmp_path / "out") == 0
+    written = pd.read_csv(tmp_path / "out" / "estimates.csv")
+    change = written[written["parameter"] == "cost_of_offshoring.change_at_held_intensities"]
+    assert list(change["year"]) == ["1996 to 2006"]
+    # E(w*) and the rates are counted from rows, and count as known: that error is left over
+    assert abs(change["estimate"] + 8.0).item() < 3.5 * change["std_error"].item() + 2.0
+    types = pd.read_csv(tmp_path / "out" / "types.csv")
+    first, second = (types[types["year"] == year]["skill"].to_numpy() for year in (1996, 2006))
+    np.testing.assert_array_equal(first, second)
+    for year in (1996, 2006):
+        assert (tmp_path / "out" / "economies" / str(year) / "economy.toml").is_file()
+    assert "cost_of_offshoring.change, 1996 to 2006" in capsys.readouterr().out
