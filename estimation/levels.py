@@ -5,7 +5,7 @@ The last of the slides' steps, for estimates from matched data: there ``f, g`` a
 for types whose whole mass is given.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -38,13 +38,16 @@ class ForeignSide:
     register_dataclass,
     data_fields=[
         "unemployment_rate", "wage_share", "foreign", "outside_option", "firm_outside_option",
-        "firm_mass",
+        "firm_mass", "std_errors",
     ],
     meta_fields=["name"],
 )  # fmt: skip
 @dataclass(frozen=True)
 class Market:
-    """Aggregates from which levels follow; they count as known, without an error of their own."""
+    """Aggregates from which levels follow.
+
+    They count as known but for ``std_errors``, of those that were counted from a sample.
+    """
 
     unemployment_rate: float  # |f0|/|f̄|
     wage_share: float  # W/Y
@@ -52,7 +55,20 @@ class Market:
     outside_option: float = 0.0  # w0, money
     firm_outside_option: float = 0.0  # r0, money
     firm_mass: float | None = None  # |ḡ|/|f̄|; the slides' 1 + |f*|/|f| where it is None
+    std_errors: Any = (0.0, 0.0, 0.0)  # of the unemployment rate, offshoring rate and E(w*)
     name: str = "home"
+
+    @property
+    def counted(self) -> np.ndarray:
+        """The unemployment rate, the offshoring rate and ``E(w*)``; zero without a foreign side."""
+        abroad = (self.foreign.offshoring_rate, self.foreign.mean_wage) if self.foreign else (0, 0)
+        return np.array([self.unemployment_rate, *abroad], dtype=np.float64)
+
+    def with_counted(self, values: Any) -> "Market":
+        """The market with other values of what :attr:`counted` lists."""
+        u, rate, wage = values
+        foreign = self.foreign and replace(self.foreign, offshoring_rate=rate, mean_wage=wage)
+        return replace(self, unemployment_rate=u, foreign=foreign)
 
     @property
     def rests_on(self) -> dict[str, str]:

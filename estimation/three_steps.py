@@ -73,9 +73,9 @@ def estimate_three_steps(
     ``skills (N, m)`` and ``characteristics (J, n)`` are the types; row ``i`` of ``worker_type``,
     ``firm_type`` (counting from 0) and ``wages`` is a match. Errors are those of a sample of rows,
     or of the clusters that label them: margins, affinity and wages vary together in it; what
-    ``market`` says counts as known. They are first-order: where the scales are known to 30 %
-    (Denmark 2006 at 2,000 workers) ``Φ`` is biased by −16 % and 95 % intervals cover 86-91 %, at
-    200,000 the bias is −0.1 % and they cover 94-96 %
+    ``market`` says has the errors that it names. They are first-order: where the scales are known
+    to 30 % (Denmark 2006 at 2,000 workers) ``Φ`` is biased by −16 % and 95 % intervals cover
+    86-91 %, at 200,000 the bias is −0.1 % and they cover 94-96 %
     (``benchmarks/results/coverage_three_steps.csv``). ``draws`` samples of clusters, or of rows,
     with replacement give bootstrap draws of the economy; ``seed`` is theirs.
 
@@ -110,11 +110,12 @@ def estimate_three_steps(
         skill_names=skill_names, characteristic_names=characteristic_names,
     )  # fmt: skip
 
-    at = (first.affinity, share.reshape(shape), mean_wage.reshape(shape))
+    counted = market.counted if market else np.zeros(3)
+    at = (first.affinity, share.reshape(shape), mean_wage.reshape(shape), counted)
     values, economy = _estimate(*at, x, y, market)
     values = np.asarray(values)
-    fitted_wages, fitted = (np.asarray(v) for v in _fitted(*at, x, y))
-    by_share, by_wage = (
+    fitted_wages, fitted = (np.asarray(v) for v in _fitted(*at[:3], x, y))
+    by_share, by_wage, by_counted = (
         np.asarray(d).reshape(len(values), -1) for d in _slopes(*at, x, y, market)[0]
     )
     per_wage = np.divide(by_wage, share, out=np.zeros_like(by_wage), where=share > 0)
@@ -125,6 +126,7 @@ def estimate_three_steps(
     if clusters is not None:
         labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
         influence = np.stack([np.bincount(labels, row) for row in influence])
+    of_counted = by_counted * np.asarray(market.std_errors if market else 0.0)
     entries = len(first.affinity.ravel())
     lam_x, lam_y = values[entries : entries + 2]
     names = [f"affinity.{s}.{c}" for s in first.skill_names for c in first.characteristic_names]
@@ -132,7 +134,7 @@ def estimate_three_steps(
     found = ThreeSteps(
         names=(*names, "tastes.lambda_x", "tastes.lambda_y", *(market.rests_on if market else ())),
         values=values,
-        covariance=influence @ influence.T,
+        covariance=influence @ influence.T + of_counted @ of_counted.T,
         affinity=values[:entries].reshape(first.affinity.shape),
         lambda_x=float(lam_x),
         lambda_y=float(lam_y),
@@ -151,7 +153,10 @@ def estimate_three_steps(
     found = replace(found, economy=_named(economy, first))
     if not draws:
         return found
-    sampled = _sampled(labels, cell, weight, wage, share.size, draws, seed)
+    assert market is not None
+    share_of_draws, wage_of_draws = _sampled(labels, cell, weight, wage, share.size, draws, seed)
+    noise = np.random.default_rng([seed, *b"aggregates"]).normal(size=(draws, 3))
+    sampled = (share_of_draws, wage_of_draws, counted + noise * np.asarray(market.std_errors))
     drawn, failed = _drawn(first.affinity, sampled, x, y, market)
     return replace(found, draws=_named(drawn, first), failed=failed)
 
@@ -164,11 +169,12 @@ def _estimate(
     affinity: jax.Array,
     share: jax.Array,
     mean_wage: jax.Array,
+    counted: jax.Array,
     x: jax.Array,
     y: jax.Array,
     market: Market | None,
 ) -> tuple[jax.Array, Economy | None]:
-    """All parameters, and the economy, from shares and mean wages of cells and ``Φ/λ``."""
+    """All parameters, and the economy, from ``Φ/λ``, shares and wages of cells, and aggregates."""
     a = _closer(affinity, share, x, y)
     solved = _matching(a, share, x, y)
     lam, lam_x, _ = _wage_equation(solved, share, mean_wage)
@@ -176,6 +182,7 @@ def _estimate(
     values = jnp.concatenate([lam * a.ravel(), jnp.stack(scales)])
     if market is None:
         return values, None
+    market = market.with_counted(counted)
     economy = matched_economy(
         x, y, solved.log_matches, (solved.multiplier_x, solved.multiplier_y), lam * a, scales,
         jnp.sum(share * mean_wage), market,
@@ -184,7 +191,7 @@ def _estimate(
     return jnp.concatenate([values, jnp.stack(levels)]), economy
 
 
-_slopes = jax.jit(jax.jacrev(_estimate, argnums=(1, 2), has_aux=True))
+_slopes = jax.jit(jax.jacrev(_estimate, argnums=(1, 2, 3), has_aux=True))
 
 
 @jax.jit
@@ -249,45 +256,45 @@ def _sampled(
 
 
 def _drawn(
-    affinity: np.ndarray, sampled: tuple[np.ndarray, np.ndarray], x: np.ndarray, y: np.ndarray,
+    affinity: np.ndarray, sampled: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray,
     market: Market,
 ) -> tuple[Economy, np.ndarray]:  # fmt: skip
-    """The economy of each sample, in batches, and which have failed."""
-    shape = (len(x), len(y))
-    share, mean = (v.reshape(-1, *shape) for v in sampled)
-    padding = -len(share) % min(_DRAWS_AT_ONCE, len(share))
-    size = min(_DRAWS_AT_ONCE, len(share))
-    padded = [np.concatenate([v, v[:1].repeat(padding, 0)]) for v in (share, mean)]
+    """The economy of each sample, in batches of one size, and which have failed."""
+    share, mean_wage, counted = sampled
+    count, size = len(share), min(_DRAWS_AT_ONCE, len(share))
+    rows = np.arange(-(-count // size) * size) % count
+    cells = (len(rows), len(x), len(y))
+    parts = (share[rows].reshape(cells), mean_wage[rows].reshape(cells), counted[rows])
     batches = [
-        _draw(affinity, padded[0][k : k + size], padded[1][k : k + size], x, y, market)
-        for k in range(0, len(padded[0]), size)
+        _draw(affinity, *(part[k : k + size] for part in parts), x, y, market)
+        for k in range(0, len(rows), size)
     ]
-    economies, failed = jax.tree.map(
-        lambda *parts: np.concatenate(parts)[: len(share)], *batches
-    )  # fmt: skip
-    return economies, failed
+    return jax.tree.map(lambda *found: np.concatenate(found)[:count], *batches)
 
 
 @jax.jit
 def _draw(
-    affinity: jax.Array, share: jax.Array, mean_wage: jax.Array, x: jax.Array, y: jax.Array,
-    market: Market,
+    affinity: jax.Array, share: jax.Array, mean_wage: jax.Array, counted: jax.Array,
+    x: jax.Array, y: jax.Array, market: Market,
 ) -> tuple[Economy, jax.Array]:  # fmt: skip
     """A batch of draws; one has failed where moments do not meet or a scale is not positive."""
     unit = jnp.outer(x.std(0), y.std(0))
 
-    def one(share: jax.Array, mean_wage: jax.Array) -> tuple[Economy, jax.Array]:
+    def one(
+        share: jax.Array, mean_wage: jax.Array, counted: jax.Array
+    ) -> tuple[Economy, jax.Array]:  # fmt: skip
         a = jax.lax.fori_loop(
             0, _NEWTON_STEPS, lambda _, a: _closer(a, share, x, y), jnp.asarray(affinity)
         )
-        _, economy = _estimate(a, share, mean_wage, x, y, market)
+        economy = _estimate(a, share, mean_wage, counted, x, y, market)[1]
+        assert economy is not None
         gap = x.T @ (share - _matching(a, share, x, y).matches) @ y / unit
         finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(economy)]
         positive = jnp.minimum(economy.lambda_x, economy.lambda_y) > 0
         met = jnp.max(jnp.abs(gap)) <= GRADIENT_TOLERANCE
         return economy, ~(met & positive & jnp.all(jnp.stack(finite)))
 
-    return jax.vmap(one)(share, mean_wage)
+    return jax.vmap(one)(share, mean_wage, counted)
 
 
 # ---------------------------------------------------------------- what goes with it

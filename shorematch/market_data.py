@@ -55,21 +55,26 @@ def market_of_year(at: MarketYear) -> Market | None:
     """The market of a year; ``None`` where something is missing, which is noted."""
     before = len(at.defects)
     assert at.file.home is not None
+    errors = np.zeros(3)
     u = at.given("home", "unemployment_rate")
     if u is None and len(at.defects) == before:
         u = 1.0 - at.mass_at_work / at.mass_of_home
+        everybody = np.r_[
+            at.rows.weights_of(at.rows.matched), at.rows.weights_of(at.rows.unmatched)
+        ]
+        errors[0] = np.sqrt(u * (1.0 - u) * _unevenness(everybody))
         if not u > 0:
             problem = "is missing, and no row is an unmatched worker"
             remedy = "Add it, or rows of unmatched workers with [data] unmatched_rows = true"
             at.note("home", "unemployment_rate", problem, remedy)
-    foreign = _foreign_side(at) if at.file.foreign else None
+    foreign = _foreign_side(at, errors) if at.file.foreign else None
     r0, firm_mass = 0.0, None
     if at.file.firms:
         r0, firm_mass = (at.given("firms", key) for key in ("outside_option", "mass_per_worker"))
     wage_share, w0 = (at.given("home", key) for key in ("wage_share", "outside_option"))
     if len(at.defects) > before:
         return None
-    return Market(u, wage_share, foreign, w0, r0, firm_mass, at.file.home.name)
+    return Market(u, wage_share, foreign, w0, r0, firm_mass, errors, at.file.home.name)
 
 
 def read_market_tables(
@@ -102,8 +107,11 @@ def read_market_tables(
 # ---------------------------------------------------------------- the offshored side
 
 
-def _foreign_side(at: MarketYear) -> ForeignSide | None:
-    """The offshored side: as given, or from rows of foreign workers where the data have them."""
+def _foreign_side(at: MarketYear, errors: np.ndarray) -> ForeignSide | None:
+    """The offshored side: as given, or from rows of foreign workers where the data have them.
+
+    What is counted from rows has its sampling error noted in ``errors``.
+    """
     keys, data, rows, before = at.file.foreign, at.rows.data, at.rows.foreign, len(at.defects)
     assert keys is not None
     if data.origin:
@@ -119,9 +127,15 @@ def _foreign_side(at: MarketYear) -> ForeignSide | None:
         rate = _rate_of_purchases(at)
     if not hired.empty:
         total = total or _mass(at.rows, rows) / at.mass_of_home
-        rate = rate or _mass(at.rows, hired) / at.mass_at_work
+        weights = at.rows.weights_of(hired)
+        if rate is None:
+            rate = _mass(at.rows, hired) / at.mass_at_work
+            home = at.rows.weights_of(at.rows.matched)
+            errors[1] = rate * np.sqrt(_unevenness(weights) + _unevenness(home))
         if wage is None:
-            wage = float(np.average(hired[data.wage], weights=at.rows.weights_of(hired)))
+            wage = float(np.average(hired[data.wage], weights=weights))
+            off = weights * (hired[data.wage] - wage) / weights.sum()
+            errors[2] = np.sqrt(np.sum(off**2))
     for key, value in (("mass", total), ("offshoring_rate", rate), ("mean_wage", wage)):
         if value is None and getattr(keys, key) is None:
             source = "purchases nor " if key == "offshoring_rate" else ""
@@ -183,3 +197,8 @@ def _negative(file: str, table: pd.DataFrame, column: str) -> list[Defect]:
 
 def _mass(sample: Sample, rows: pd.DataFrame) -> float:
     return float(np.sum(sample.weights_of(rows)))
+
+
+def _unevenness(weights: np.ndarray) -> float:
+    """``Σω²/(Σω)²``: one over the effective number of rows."""
+    return float(np.sum(weights**2) / np.sum(weights) ** 2)

@@ -23,9 +23,10 @@ import shorematch
 from matching import parameter_names
 from shorematch.cli import app
 from shorematch.decomposing import _read_groups
-from shorematch.denmark import CALIBRATION_PATH, FOLDER
+from shorematch.denmark import CALIBRATION_PATH, FOLDER, economy_path
 from shorematch.economy_file import read_economy
 from shorematch.estimating import estimate_file
+from shorematch.simulating import simulate_file
 from shorematch.scenarios import economies_under, read_scenarios
 from shorematch.sweep_plan import read_plan
 
@@ -239,6 +240,17 @@ def test_the_example_with_wages_leaves_the_files_and_parameters_described(tmp_pa
     for name in [*ending, *(path.name for path in (tmp_path / "run").iterdir())]:
         stem = name.split(".")[0] if name.startswith("wages.") else name
         assert f"`{stem}`" in text or f"`{stem}/`" in text, name
+
+
+def test_the_example_of_the_three_steps_leaves_the_files_described(tmp_path):
+    text = write_examples("run-files.md", tmp_path)
+    simulate_file(economy_path(2006), tmp_path / "register.csv", 20_000, seed=1, wage_error=3.0)
+    assert estimate_file(tmp_path / "three_steps.toml", tmp_path / "run") == 0
+    section = text[text.index("## The slides' three steps") :]
+    tables = {"parameters.tex", "parameters.md", "economy_denmark.csv", "economy_china.csv"}
+    for path in (tmp_path / "run").iterdir():
+        if path.name not in tables:
+            assert f"`{path.name}`" in section or f"`{path.name}/`" in section, path.name
 
 
 def test_the_example_calibration_is_the_shipped_one_and_leaves_the_files_described(tmp_path, demo):
