@@ -26,8 +26,8 @@ from shorematch.decomposing import _read_groups
 from shorematch.denmark import CALIBRATION_PATH, FOLDER, economy_path
 from shorematch.economy_file import read_economy
 from shorematch.estimating import estimate_file
-from shorematch.simulating import simulate_file
 from shorematch.scenarios import economies_under, read_scenarios
+from shorematch.simulating import simulate_file
 from shorematch.sweep_plan import read_plan
 
 ROOT = Path(__file__).parents[1]
