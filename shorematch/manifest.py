@@ -105,8 +105,8 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """What computed: system, processor, cores, memory and JAX's device.
 
-    ``arithmetic`` names the processor's instruction set: where it, the cores, the device and the
-    versions are the same, numbers are the same to the last bit.
+    ``arithmetic`` names the processor's instruction set: where it, the cores, the device, the
+    compiler's flags and the versions are the same, numbers are the same to the last bit.
     """
     import jax
 
@@ -117,6 +117,7 @@ def machine() -> dict[str, Any]:
         "arithmetic": cache_folder().name,
         "cores": os.cpu_count(),
         "memory_gb": _memory(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
     }
 

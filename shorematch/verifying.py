@@ -31,6 +31,7 @@ _RERUN = ("solve", "counterfactual", "decompose", "sweep", "estimate", "calibrat
 _RELATIVE = {".tex": 1e-3, ".md": 1e-3}
 _RELATIVE_ELSE, _ABSOLUTE = 1e-6, 1e-9
 _PICTURES = (".pdf", ".png")
+_COMPUTER = ("arithmetic", "cores", "xla_flags", "device")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 _HOW = re.compile(r'"iterations": \d+')  # how a result was found is none
 
@@ -122,7 +123,7 @@ def _run_again(command: list[str], where: Path, out: Path) -> int:
 def _stack(manifest: Mapping[str, Any]) -> tuple[Any, ...]:
     """Where these are the same, numbers are the same to the last bit."""
     computer = manifest["machine"]
-    return manifest["versions"], *(computer[key] for key in ("arithmetic", "cores", "device"))
+    return manifest["versions"], *(computer.get(key) for key in _COMPUTER)
 
 
 # ---------------------------------------------------------------- comparing
