@@ -83,8 +83,7 @@ def decompose(
     defects = _shape_defects(start, end) or _group_defects(start, end, groups)
     if defects:
         raise InvalidInput(defects)
-    corners, status, bound = solve_measures(_corner_economies(start, end, groups))
-    values = np.asarray(corners)
+    values, status, bound = solve_measures(_corner_economies(start, end, groups))
     masks = np.arange(2 ** len(groups))
     marginal = np.full((len(groups), len(masks) // 2, values.shape[1]), np.nan)
     shapley = np.empty((len(groups), values.shape[1]))
@@ -96,8 +95,8 @@ def decompose(
         groups=groups,
         labels=measure_labels(start),
         corners=values,
-        status=np.asarray(status),
-        wage_error_bound=np.asarray(bound),
+        status=status,
+        wage_error_bound=bound,
         sequential=np.diff(values[[2**g - 1 for g in range(len(groups) + 1)]], axis=0),
         shapley=shapley,
         least=marginal.min(1),

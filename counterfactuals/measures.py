@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from matching import STATISTICS, Economy, Equilibrium, Status, solve_equilibrium, statistics
+from matching import STATISTICS, Economy, Equilibrium, Status, solve_batch, statistics
 from matching.statistics import (
     matched_workers,
     mean_match_quality_by_firm,
@@ -48,18 +49,16 @@ def measures(eq: Equilibrium) -> jax.Array:
     return jnp.where(converged, jnp.concatenate(values), jnp.nan)
 
 
-@jax.jit
-def solve_measures(economies: Economy) -> tuple[jax.Array, jax.Array, jax.Array]:
+def solve_measures(economies: Economy) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Measures ``(B, S)``, status ``(B,)`` and wage error bound ``(B,)``, money, of a batch.
 
-    Every array of ``economies`` has a leading axis ``B``; all are solved together.
+    Every array of ``economies`` has a leading axis ``B``; see :func:`matching.solve_batch`.
     """
+    return solve_batch(economies, _measures_and_verdict)
 
-    def solve(economy: Economy) -> tuple[jax.Array, jax.Array, jax.Array]:
-        eq = solve_equilibrium(economy, throw=False)
-        return measures(eq), eq.status, eq.wage_error_bound * economy.scale
 
-    return jax.vmap(solve)(economies)
+def _measures_and_verdict(eq: Equilibrium) -> tuple[jax.Array, jax.Array, jax.Array]:
+    return measures(eq), eq.status, eq.wage_error_bound * eq.economy.scale
 
 
 def offshoring_by_worker(eq: Equilibrium) -> jax.Array:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 
-from matching import Economy, InvalidInput, solve_equilibrium
+from matching import Economy, Equilibrium, InvalidInput, solve_batch, solve_equilibrium
 from matching.market import exponents, market_of
 from matching.statistics import mean_wage_home, offshoring_rate
 
@@ -103,7 +103,7 @@ def _path(economy: Economy, keys: tuple[str, ...], points: int) -> IntegrationPa
         share = jnp.minimum(value / jnp.maximum(widest, _TINY), 1.0)
         return _at_gaps(economy, keys, own_gaps * share + jnp.maximum(value - widest, 0.0))
 
-    mean_wage, offshoring, status, bound = _solved(jax.vmap(at)(gap))
+    mean_wage, offshoring, status, bound = map(jnp.asarray, solve_batch(jax.vmap(at)(gap), _point))
     return IntegrationPath(gap, mean_wage, offshoring, status, bound, own)
 
 
@@ -118,15 +118,10 @@ def _at_gaps(economy: Economy, keys: Sequence[str], gaps: jax.Array) -> Economy:
     return replace(economy, origins=(home, *abroad))
 
 
-@jax.jit
-def _solved(economies: Economy) -> tuple[jax.Array, ...]:
-    def point(economy: Economy) -> tuple[jax.Array, ...]:
-        eq = solve_equilibrium(economy, throw=False)
-        return (
-            mean_wage_home(eq),
-            offshoring_rate(eq),
-            eq.status,
-            eq.wage_error_bound * economy.scale,
-        )
-
-    return jax.vmap(point)(economies)
+def _point(eq: Equilibrium) -> tuple[jax.Array, ...]:
+    return (
+        mean_wage_home(eq),
+        offshoring_rate(eq),
+        eq.status,
+        eq.wage_error_bound * eq.economy.scale,
+    )

@@ -1,5 +1,6 @@
 """The matching model with offshoring: economies, equilibria, statistics."""
 
+from matching.batches import solve_batch
 from matching.economy import (
     Economy,
     Firms,
@@ -37,6 +38,7 @@ __all__ = [
     "make_firms",
     "make_origin",
     "parameter_names",
+    "solve_batch",
     "solve_equilibrium",
     "solve_fixed_margins",
     "statistics",

@@ -9,6 +9,7 @@ such a pair: the solutions for slightly more workers and fewer firms, and the re
 the rounding error of the excess on the unfavourable side.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,10 +17,10 @@ import jax.numpy as jnp
 from jax import lax
 
 from matching.m_matrix import solve_margins
-from matching.market import Market, active, excess, gaps, rounding, step_length
+from matching.market import Market, Matched, active, excess, gaps, rounding, step_length
 
-# Newton steps from the solution to either end; one or two do where the bound is small.
-_STEPS = 60
+# Most Newton steps from the solution to either end; one or two do where the bound is small.
+CERTIFICATE_STEPS = 60
 
 
 class Certificate(NamedTuple):
@@ -36,55 +37,82 @@ class Certificate(NamedTuple):
         return jnp.maximum(self.residual_x.max(), self.residual_y.max())
 
 
-def certify(market: Market, s: jax.Array, t: jax.Array) -> Certificate:
+def certify(
+    market: Market, s: jax.Array, t: jax.Array, most_steps: int | jax.Array = CERTIFICATE_STEPS
+) -> Certificate:
     """Residuals, and an enclosure of the equilibrium around ``(s, t)``; infinite where unproven."""
-    _, excess_x, excess_y = excess(market, s, t)
-    ends_s, ends_t, proven = jax.vmap(lambda side: _one_end(market, s, t, side))(
-        jnp.array([1.0, -1.0])
-    )
+    middle = _look(market, s, t)
+    sides = jnp.array([1.0, -1.0])
+    # both ends are first sought from the middle: two right-hand sides of one system
+    steps = jax.vmap(partial(_step, market, middle))(sides)
+    ends = jax.vmap(partial(_one_end, market, most_steps))(sides, *steps)
     active_x, active_y = active(market)
 
-    def widest(ends: jax.Array, middle: jax.Array, active: jax.Array) -> jax.Array:
-        distance = jnp.abs(ends - middle[None, :]).max(0)
-        return jnp.where(active, jnp.where(jnp.all(proven), distance, jnp.inf), 0.0)
+    def widest(found: jax.Array, centre: jax.Array, active: jax.Array) -> jax.Array:
+        distance = jnp.abs(found - centre[None, :]).max(0)
+        return jnp.where(active, jnp.where(jnp.all(ends.proven), distance, jnp.inf), 0.0)
 
     return Certificate(
-        residual_x=jnp.abs(excess_x) / market.mass_x,
-        residual_y=jnp.abs(excess_y) / market.mass_y,
-        bound_s=widest(ends_s, s, active_x),
-        bound_t=widest(ends_t, t, active_y),
+        residual_x=jnp.abs(middle.excess_x) / market.mass_x,
+        residual_y=jnp.abs(middle.excess_y) / market.mass_y,
+        bound_s=widest(ends.s, s, active_x),
+        bound_t=widest(ends.t, t, active_y),
     )
+
+
+class _Look(NamedTuple):
+    """A point, its excess demand, and a bound on the numerical error of that."""
+
+    s: jax.Array
+    t: jax.Array
+    matched: Matched
+    excess_x: jax.Array
+    excess_y: jax.Array
+    round_x: jax.Array
+    round_y: jax.Array
+
+
+class _End(NamedTuple):
+    s: jax.Array
+    t: jax.Array
+    proven: jax.Array
+    steps: jax.Array
 
 
 def _one_end(
-    market: Market, s: jax.Array, t: jax.Array, side: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+    market: Market, most_steps: int | jax.Array, side: jax.Array, s: jax.Array, t: jax.Array
+) -> _End:
     """A point proven to lie above (``side`` 1) or below (−1) the equilibrium in ``(s, −t)``."""
+
+    def onward(end: _End) -> _End:
+        s, t = _step(market, _look(market, end.s, end.t), side)
+        return _End(s, t, _beyond(market, s, t, side), end.steps + 1)
+
+    first = _End(s, t, _beyond(market, s, t, side), jnp.asarray(1))
+    return lax.while_loop(lambda end: ~end.proven & (end.steps < most_steps), onward, first)
+
+
+def _beyond(market: Market, s: jax.Array, t: jax.Array, side: jax.Array) -> jax.Array:
+    look = _look(market, s, t)
     active_x, active_y = active(market)
-
-    def look(state: _Search) -> _Search:
-        matched, ex, ey = excess(market, state.s, state.t)
-        round_x, round_y = rounding(market, matched, state.s, state.t)
-        found = jnp.all((side * ex >= round_x) | ~active_x) & jnp.all(
-            (-side * ey >= round_y) | ~active_y
-        )
-        # aim at twice the rounding, so that what is reached survives it
-        ds, minus_dt = solve_margins(
-            matched,
-            *gaps(market, state.s, state.t),
-            jnp.where(active_x, 2.0 * side * round_x - ex, 0.0),
-            jnp.where(active_y, 2.0 * side * round_y + ey, 0.0),
-        )
-        length = jnp.where(found, 0.0, step_length(market, ds, -minus_dt))
-        return _Search(state.s + length * ds, state.t - length * minus_dt, found, state.step + 1)
-
-    start = _Search(s, t, jnp.asarray(False), jnp.asarray(0))
-    end = lax.while_loop(lambda state: ~state.found & (state.step < _STEPS), look, start)
-    return end.s, end.t, end.found
+    return jnp.all((side * look.excess_x >= look.round_x) | ~active_x) & jnp.all(
+        (-side * look.excess_y >= look.round_y) | ~active_y
+    )
 
 
-class _Search(NamedTuple):
-    s: jax.Array
-    t: jax.Array
-    found: jax.Array
-    step: jax.Array
+def _step(market: Market, look: _Look, side: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Towards an excess of twice its rounding, so that what is reached survives it."""
+    active_x, active_y = active(market)
+    ds, minus_dt = solve_margins(
+        look.matched,
+        *gaps(market, look.s, look.t),
+        jnp.where(active_x, 2.0 * side * look.round_x - look.excess_x, 0.0),
+        jnp.where(active_y, 2.0 * side * look.round_y + look.excess_y, 0.0),
+    )
+    length = step_length(market, ds, -minus_dt)
+    return look.s + length * ds, look.t - length * minus_dt
+
+
+def _look(market: Market, s: jax.Array, t: jax.Array) -> _Look:
+    matched, excess_x, excess_y = excess(market, s, t)
+    return _Look(s, t, matched, excess_x, excess_y, *rounding(market, matched, s, t))

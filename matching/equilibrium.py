@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import register_dataclass
 
-from matching.certificate import certify
+from matching.certificate import CERTIFICATE_STEPS, certify
 from matching.economy import Economy
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
@@ -195,11 +195,18 @@ def solve_equilibrium(
     return equilibrium
 
 
-@partial(jax.jit, static_argnames=("solver", "max_iter"))
-def _solve(economy: Economy, kernel: Kernel, solver: str, max_iter: int | None) -> Equilibrium:
+def equilibrium_of(
+    economy: Economy,
+    kernel: Kernel,
+    solver: str = "newton",
+    max_iter: int | jax.Array | None = None,
+    start: tuple[jax.Array, jax.Array] | None = None,
+    certificate_steps: int | jax.Array = CERTIFICATE_STEPS,
+) -> Equilibrium:
+    """What :func:`solve_equilibrium` compiles; ``start`` are potentials ``s, t`` to begin from."""
     market = market_of(economy, kernel)
-    s, t, iterations = find_potentials(market, solver, max_iter, None)
-    certificate = certify(jax.lax.stop_gradient(market), s, t)
+    s, t, iterations = find_potentials(market, solver, max_iter, start)
+    certificate = certify(jax.lax.stop_gradient(market), s, t, certificate_steps)
     s, t = with_derivatives(market, s, t)
 
     theta = market.theta
@@ -234,3 +241,6 @@ def _solve(economy: Economy, kernel: Kernel, solver: str, max_iter: int | None) 
         solver=solver,
         kernel=kernel.name,
     )
+
+
+_solve = jax.jit(equilibrium_of, static_argnames=("solver", "max_iter"))

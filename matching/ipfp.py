@@ -14,7 +14,10 @@ _ROOT_STEPS = 8
 
 
 def iterate(
-    market: Market, start: tuple[jax.Array, jax.Array], tolerance: float, max_iter: int
+    market: Market,
+    start: tuple[jax.Array, jax.Array],
+    tolerance: float,
+    max_iter: int | jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Alternate the two half steps until the margins are met; returns ``s, t, iterations``.
 

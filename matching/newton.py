@@ -25,7 +25,10 @@ class _State(NamedTuple):
 
 
 def iterate(
-    market: Market, start: tuple[jax.Array, jax.Array], tolerance: float, max_iter: int
+    market: Market,
+    start: tuple[jax.Array, jax.Array],
+    tolerance: float,
+    max_iter: int | jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Minimise ``F``; returns ``s, t, iterations``.
 
@@ -46,21 +49,23 @@ def iterate(
         floor = relative(market, *rounding(market, matched, s, t))
         near = residual <= jnp.maximum(tolerance, floor)
         stalled = near & (residual > 0.25 * state.residual)
-        done = (kappa == 1.0) & (stalled | (residual == 0.0)) | jnp.isnan(residual)
+        best = (kappa == 1.0) & (stalled | (residual == 0.0)) | jnp.isnan(residual)
 
         ds, minus_dt = solve_margins(matched, *gaps(market, s, t), -excess_x, excess_y)
         dt = -minus_dt
         length = step_length(market, ds, dt)
+        # a whole step is of 1e-8 at most; convergence is quadratic, so it is the last
+        last = (kappa == 1.0) & (length == 1.0)
         # potentials are money over λ too, so a stage hands them on scaled like the kernel
         kappa_next = jnp.where(length > _NEAR, jnp.minimum(1.0, 2.0 * kappa), kappa)
         grow = kappa_next / kappa
         return _State(
-            s=jnp.where(done, s, (s + length * ds) * grow),
-            t=jnp.where(done, t, (t + length * dt) * grow),
+            s=jnp.where(best, s, (s + length * ds) * grow),
+            t=jnp.where(best, t, (t + length * dt) * grow),
             kappa=kappa_next,
             residual=jnp.where(kappa == 1.0, residual, jnp.inf),
             iteration=state.iteration + 1,
-            done=done,
+            done=best | last,
         )
 
     s, t = _from_below(market, start[0] * kappa, start[1] * kappa, kappa)

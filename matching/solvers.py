@@ -8,19 +8,22 @@ from matching.errors import InvalidInput
 from matching.market import Market
 
 SOLVERS = {"newton": newton.iterate, "ipfp": ipfp.iterate}
-_MAX_ITER = {"newton": 500, "ipfp": 20_000}
+MAX_ITER = {"newton": 500, "ipfp": 20_000}
 
 # Margins are accepted at 1e-10; solvers aim lower, so that rounding alone is left.
 _TOLERANCE = 1e-13
 
 
 def find_potentials(
-    market: Market, solver: str, max_iter: int | None, start: tuple[jax.Array, jax.Array] | None
+    market: Market,
+    solver: str,
+    max_iter: int | jax.Array | None,
+    start: tuple[jax.Array, jax.Array] | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Potentials ``s (N,)``, ``t (J,)`` and iterations; no derivative passes through the search."""
     if solver not in SOLVERS:
         raise InvalidInput([f"solver: {solver!r} is unknown; choose from {sorted(SOLVERS)}"])
     if start is None:
         start = (jnp.zeros_like(market.log_weight_x), jnp.zeros_like(market.log_weight_y))
-    limit = _MAX_ITER[solver] if max_iter is None else max_iter
+    limit = MAX_ITER[solver] if max_iter is None else max_iter
     return SOLVERS[solver](*jax.lax.stop_gradient((market, start)), _TOLERANCE, limit)

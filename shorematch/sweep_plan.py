@@ -105,7 +105,7 @@ def solve_block(plan: Plan, block: Block) -> pa.Table:
         return jnp.concatenate([whole, jnp.repeat(whole[-1:], spare, axis=0)])
 
     measured, status, bound = solve_measures(jax.tree.map(join, *batches))
-    values = np.column_stack([np.asarray(measured), np.asarray(status), np.asarray(bound)])
+    values = np.column_stack([measured, status, bound])
     values = values[: block.last - block.first]
     labels = (*measure_labels(plan.loaded.economy), *_EXTRA)
     names = np.concatenate([np.full(len(draws), design.name, object) for design, draws in parts])
