@@ -38,6 +38,13 @@ class Kernel(StrEnum):
     low_rank = "low rank"
 
 
+class Device(StrEnum):
+    """What computes."""
+
+    cpu = "cpu"
+    gpu = "gpu"
+
+
 _Economy = Annotated[Path, typer.Argument(metavar="ECONOMY.toml", help="The economy file.")]
 _Run = Annotated[Path, typer.Argument(metavar="RUN.toml", help="The run file.")]
 _Out = Annotated[Path, typer.Option("--out", help="Folder for the results; must not hold a run.")]
@@ -52,6 +59,7 @@ _OrderFirm = Annotated[
 _Kernel = Annotated[
     Kernel, typer.Option(help="How matches are summed; see doctor ECONOMY.toml for the choice.")
 ]
+_Device = Annotated[Device, typer.Option(help="What computes; gpu fails where there is none.")]
 _Figures = Annotated[bool, typer.Option("--figures/--no-figures", help="Draw the figures.")]
 _Money = Annotated[str, typer.Option(metavar="UNIT", help="Unit of money that figures print.")]
 
@@ -67,9 +75,10 @@ def solve(
     figures: _Figures = True,
     money: _Money = "money",
     kernel: _Kernel = Kernel.auto,
+    device: _Device = Device.cpu,
 ) -> int:
     """Solve an economy: who works where, at home and abroad, at what wage."""
-    runtime.start()
+    runtime.start(device.value)
     from shorematch.solving import SolveOptions, solve_file
 
     options = SolveOptions(
@@ -94,13 +103,14 @@ def counterfactual(
     figures: _Figures = True,
     money: _Money = "money",
     kernel: _Kernel = Kernel.auto,
+    device: _Device = Device.cpu,
 ) -> int:
     """Solve an economy under named shocks and put all of them in one table.
 
     A shock changes parameters: origin.china.constant = { add = 5.0 } (or set, multiply, or equal =
     "origin.denmark.constant").
     """
-    runtime.start()
+    runtime.start(device.value)
     from shorematch.scenarios import counterfactual_file
     from shorematch.solving import SolveOptions
 
@@ -140,12 +150,13 @@ def sweep(
         bool, typer.Option("--partial", help="Collect although blocks are missing.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Allow over a million points.")] = False,
+    device: _Device = Device.cpu,
 ) -> int:
     """Solve many points of a design, block by block; run again to go on after any interruption.
 
     Exit code 75: interrupted or incomplete, and can be resumed.
     """
-    runtime.start()
+    runtime.start(device.value)
     from shorematch import sweeping
 
     if plan:
@@ -196,9 +207,9 @@ def demo(out: _Out = Path("demo-out")) -> int:
 
 
 @app.command()
-def estimate(run: _Run, out: _Out) -> int:
+def estimate(run: _Run, out: _Out, device: _Device = Device.cpu) -> int:
     """Estimate from a file of matches: the affinity matrix or, with wages, all of the model."""
-    runtime.start()
+    runtime.start(device.value)
     from shorematch.estimating import estimate_file
 
     return estimate_file(run, out)
@@ -245,12 +256,15 @@ def doctor(
         Path | None,
         typer.Argument(metavar="[ECONOMY.toml]", help="Explain how this economy is solved."),
     ] = None,
+    clear_cache: Annotated[
+        bool, typer.Option("--clear-cache", help="Remove the compiled programs that are kept.")
+    ] = False,
 ) -> int:
     """Check this installation: versions, device, precision, cache; and one economy's kernel."""
-    runtime.start()
+    runtime.start(device=None)
     from shorematch.doctor import run_doctor
 
-    return run_doctor(economy)
+    return run_doctor(economy, clear_cache=clear_cache)
 
 
 def _show_version(wanted: bool) -> None:

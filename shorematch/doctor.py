@@ -9,20 +9,24 @@ from shorematch import runtime
 from shorematch.console import console
 
 
-def run_doctor(economy_path: Path | None = None) -> int:
+def run_doctor(economy_path: Path | None = None, *, clear_cache: bool = False) -> int:
     """Print versions, device, precision, cache and a solved test economy; 0 where all is well.
 
-    Of an economy file it also says which kernel solves it, and why.
+    Of an economy file it also says which kernel solves it, and why. With ``clear_cache`` the
+    compiled programs that are kept are removed first.
     """
     import jax
 
     from shorematch.manifest import versions
 
+    if clear_cache:
+        console().print(f"{runtime.clear_cache()} compiled programs removed")
     findings = [("versions", ", ".join(f"{k} {v}" for k, v in versions().items()), True, "")]
     device = jax.devices()[0]
     findings += [
         ("device", f"{device.device_kind} ({device.platform}), {os.cpu_count()} processors", True,
-         "" if device.platform != "cpu" else "A CPU is enough; a GPU needs jax[cuda12] installed."),
+         "" if device.platform != "cpu" else
+         "A CPU is enough; a GPU needs jax[cuda12] installed, and the option --device gpu."),
         ("float64", "on" if jax.config.read("jax_enable_x64") else "OFF",
          bool(jax.config.read("jax_enable_x64")),
          "Unset the environment variable JAX_ENABLE_X64, then try again."),
@@ -47,9 +51,9 @@ def _cache(folder: Path) -> tuple[str, str, bool, str]:
             pass
     except OSError as error:
         return "compile cache", f"{folder} cannot be written ({error.strerror})", False, remedy
-    files = [path for path in folder.iterdir() if path.is_file()]
-    size = sum(path.stat().st_size for path in files) / 1e6
-    text = f"{folder}, {len(files)} files, {size:.0f} MB (safe to delete)"
+    programs = runtime.kept_programs()
+    size = sum(path.stat().st_size for path in programs) / 1e6
+    text = f"{folder}, {len(programs)} programs, {size:.0f} MB (doctor --clear-cache removes them)"
     return "compile cache", text, True, ""
 
 

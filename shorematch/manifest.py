@@ -76,6 +76,7 @@ class Run:
             "command": [
                 "shorematch",
                 *map(_argument, self.arguments),
+                *_device_argument(),
                 "--out",
                 _argument(self.out),
             ],
@@ -152,6 +153,12 @@ def command_line(manifest: Mapping[str, Any]) -> str:
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def _device_argument() -> list[str]:
+    import jax
+
+    return ["--device", "gpu"] if jax.default_backend() == "gpu" else []
 
 
 def _argument(argument: object) -> str:
