@@ -15,6 +15,7 @@ from matching.errors import InvalidInput, NotConverged, PrecisionError, Shoremat
 from matching.fixed_margins import FixedMargins, solve_fixed_margins
 from matching.kernel_choice import choose_kernel, explain_kernel
 from matching.parameters import get_parameter, parameter_names, with_parameter
+from matching.sharding import solve_sharded
 from matching.statistics import STATISTICS, statistics
 from matching.status import Status
 
@@ -41,6 +42,7 @@ __all__ = [
     "solve_batch",
     "solve_equilibrium",
     "solve_fixed_margins",
+    "solve_sharded",
     "statistics",
     "with_parameter",
 ]

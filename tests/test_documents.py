@@ -24,7 +24,15 @@ BUILDS = {
     "given_cells",
 }  # fmt: skip
 NAMES = {"get_parameter", "with_parameter", "parameter_names", "measure_labels", "default_groups"}
-COLLECTS = {"solve_batch", "statistics", "measures", "solve_measures", "max_residual", "potentials"}
+COLLECTS = {
+    "solve_batch",
+    "solve_sharded",
+    "statistics",
+    "measures",
+    "solve_measures",
+    "max_residual",
+    "potentials",
+}
 DESIGNS = {
     "check_design", "drawn", "economies_of", "grid", "listed", "shocks_of_point", "single",
     "taken_from",

@@ -1,0 +1,160 @@
+"""Equilibria beside the best libraries and plain loops, to the same margin error in one run.
+
+    pip install -e '.[rivals]'
+    python -m benchmarks.rivals [--quick] [--only TEXT]
+
+Every case and method is a process of its own, so that memory and compilation are its own. Writes
+``benchmarks/results/rivals.csv``, a row each: median and spread of up to five repetitions, the
+first call (compilation) apart, iterations, peak memory beyond imports and
+data, and the margin error reached, summed anew
+in NumPy. A time without that error, or beyond the bound, is void and says why. ``--only`` keeps
+cases whose name contains the text; the others' rows stay as they are. The page is made by
+``python -m benchmarks.page``.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import resource
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks import _methods
+
+OUT = Path(__file__).parent / "results" / "rivals.csv"
+SIZES = (100, 1_000, 4_000, 10_000)
+_REPEATS = 5
+_BOUND = 20.0  # seconds for one solution, and for all repetitions of a case
+_START = 100.0  # seconds for a process to start, compile and check besides
+
+
+def main() -> None:
+    """Run the cases in processes of their own and write the table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="sizes up to 1,000")
+    parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        print(json.dumps(_measured(**json.loads(arguments.case))))
+        return
+    rows = []
+    for skills, reach, singles in itertools.product((1, 3), (2.0, 50.0), (False, True)):
+        beyond = set()  # methods that no larger size is left to
+        for count in SIZES[:2] if arguments.quick else SIZES:
+            for method in _methods.METHODS:
+                case = {"count": count, "skills": skills, "reach": reach, "singles": singles,
+                        "method": method}  # fmt: skip
+                if arguments.only not in name(case):
+                    continue
+                if method in beyond:
+                    row = case | {"void": "over the time bound at a smaller size"}
+                else:
+                    row = case | _in_own_process(case)
+                if "time bound" in row.get("void", ""):
+                    beyond.add(method)
+                rows.append(row)
+                said = row.get("void") or f"{1e3 * row['seconds']:.4g} ms"
+                print(f"{name(case)}: {said}", flush=True)
+    keep = [pd.read_csv(OUT)] if OUT.exists() else []
+    frame = pd.concat([*keep, pd.DataFrame(rows)]).drop_duplicates(
+        ["count", "skills", "reach", "singles", "method"], keep="last"
+    )
+    frame.to_csv(OUT, index=False, float_format="%.4g")
+
+
+def name(case: dict[str, Any]) -> str:
+    """A case in words."""
+    margins = "outside options" if case["singles"] else "fixed margins"
+    return f"{case['method']}, {case['count']}, {case['skills']} skills, range " \
+           f"{case['reach']:g}, {margins}"  # fmt: skip
+
+
+def _in_own_process(case: dict[str, Any]) -> dict[str, Any]:
+    command = [sys.executable, "-m", "benchmarks.rivals", "--case", json.dumps(case)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True,
+                              timeout=6 * _BOUND + _START)  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return {"void": f"over the time bound of {_BOUND:g} s"}
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        return {"void": f"failed: {last[:80]}"}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measured(count: int, skills: int, reach: float, singles: bool, method: str) -> dict[str, Any]:
+    """Times of one method on one problem, in this process."""
+    row: dict[str, Any] = {"cores": os.cpu_count(), "version": _version(method)}
+    problem = _methods.problem(count, skills, reach, singles)
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(int(4 * _BOUND))
+    try:
+        solve = _methods.METHODS[method](problem)
+    except ImportError as error:
+        return row | {"void": f"not installed: {error.name}"}
+    except TimeoutError:
+        return row | {"void": f"over the time bound of {_BOUND:g} s"}
+    if solve is None:
+        return row | {"void": "does not know outside options of this kind"}
+    before = _peak_memory_mb()
+    try:
+        signal.alarm(int(2 * _BOUND))  # compilation included
+        start = time.perf_counter()
+        potentials = solve()
+        first = time.perf_counter() - start
+        times: list[float] = []
+        while len(times) < _REPEATS and sum(times) < _BOUND:
+            signal.alarm(int(_BOUND))
+            start = time.perf_counter()
+            potentials = solve()
+            times.append(time.perf_counter() - start)
+        signal.alarm(0)
+    except TimeoutError:
+        return row | {"void": f"over the time bound of {_BOUND:g} s"}
+    memory = _peak_memory_mb() - before
+    error = _methods.margin_error(problem, *potentials[:2])
+    row |= {
+        "seconds": statistics.median(times),
+        "fastest": min(times),
+        "slowest": max(times),
+        "repetitions": len(times),
+        "compile_seconds": max(first - statistics.median(times), 0.0),
+        "iterations": potentials[2],
+        "memory_mb": memory,
+        "margin_error": error,
+    }
+    if not error <= _methods.MARGIN:
+        row["void"] = f"margin error {error:.1e}"
+    return row
+
+
+def _peak_memory_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+
+
+def _too_long(*_: Any) -> None:
+    raise TimeoutError
+
+
+def _version(method: str) -> str:
+    package = _methods.PACKAGES.get(method, "jax" if method != "NumPy IPFP" else "numpy")
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return ""
+
+
+if __name__ == "__main__":
+    np.seterr(all="ignore")  # a method that overflows says so by its margin error
+    main()
