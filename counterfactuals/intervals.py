@@ -1,6 +1,6 @@
 """Intervals: scenarios solved again under every bootstrap draw of the estimates."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -11,8 +11,6 @@ import numpy as np
 from counterfactuals.measures import Label, measure_labels, solve_measures
 from counterfactuals.shocks import Shock, apply_shock
 from matching import Economy, InvalidInput, Status
-
-_CELLS = 1_000_000  # of all economies that are solved together
 
 
 @dataclass(frozen=True)
@@ -111,27 +109,13 @@ def _shocked(economy: Economy, stack: Economy, shocks: Sequence[Shock]) -> Econo
 
 
 def _solve(economies: Economy, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Measures and status of a batch, in blocks of one shape; NaN where not wanted or unsound."""
+    """Measures and status of a batch; NaN where not wanted or unsound."""
     wanted = wanted & _sound(economies)
     # what is not to be solved stands in as the first economy, for which it converges
     economies = jax.tree.map(lambda x: jnp.where(_column(wanted, x), x, x[:1]), economies)
-    parts = [solve_measures(block) for block in _blocks(economies)]
-    values, status = (
-        np.concatenate([np.asarray(part[k]) for part in parts])[: len(wanted)] for k in (0, 1)
-    )
+    values, status, _ = solve_measures(economies)
     values[~wanted] = np.nan
     return values, np.where(wanted, status, int(Status.NOT_FINITE))
-
-
-def _blocks(economies: Economy) -> Iterator[Economy]:
-    """The batch in blocks of equal size, the last filled up with its last economy."""
-    count = len(economies.lambda_x)
-    cells = sum(o.mass.shape[-1] for o in economies.origins) * economies.firms.mass.shape[-1]
-    number = -(-count // min(max(_CELLS // cells, 1), count))
-    size = -(-count // number)
-    for first in range(0, count, size):
-        rows = np.minimum(np.arange(first, first + size), count - 1)
-        yield jax.tree.map(lambda x, rows=rows: x[rows], economies)
 
 
 def _sound(economies: Economy) -> np.ndarray:

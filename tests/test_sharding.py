@@ -59,10 +59,9 @@ np.savez(sys.argv[1], statistics=np.hstack(values), firms=np.asarray(shared.log_
 
 
 def start(code, *arguments, flags=""):
-    return subprocess.Popen(
-        [sys.executable, "-c", _START + code + _ANSWER, *map(str, arguments)],
-        env=os.environ | {"XLA_FLAGS": flags}, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    command = [sys.executable, "-c", _START + code + _ANSWER, *map(str, arguments)]
+    environment = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def finish(process):
