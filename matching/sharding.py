@@ -38,7 +38,7 @@ def solve_sharded(
     ...                        lambda_x=1.0, lambda_y=1.0)
     >>> equilibrium = solve_sharded(economy)
     >>> float(equilibrium.unmatched_firms[0].round(6))
-    0.204148
+    0.206431
     """
     if mesh is None:
         mesh = Mesh(np.array(jax.devices()), (_AXIS,))
