@@ -13,6 +13,7 @@ from matching.economy import (
 from matching.equilibrium import Equilibrium, solve_equilibrium
 from matching.errors import InvalidInput, NotConverged, PrecisionError, ShorematchError
 from matching.fixed_margins import FixedMargins, solve_fixed_margins
+from matching.kernel import Factors
 from matching.kernel_choice import choose_kernel, explain_kernel
 from matching.parameters import get_parameter, parameter_names, with_parameter
 from matching.sharding import solve_sharded
@@ -23,6 +24,7 @@ __all__ = [
     "STATISTICS",
     "Economy",
     "Equilibrium",
+    "Factors",
     "Firms",
     "FixedMargins",
     "InvalidInput",

@@ -21,12 +21,14 @@ from matching.market import Market, Matched, active, excess, gaps, rounding, ste
 
 # Most Newton steps from the solution to either end; one or two do where the bound is small.
 CERTIFICATE_STEPS = 60
+# Twice the rounding is aimed at, so a step need not be exact.
+_INEXACT = 1e-3
 
 
 class Certificate(NamedTuple):
     """What is proven about a pair of potentials; all zero or positive, smaller is better."""
 
-    residual_x: jax.Array  # (N,): |margin − mass| / mass
+    residual_x: jax.Array  # (N,): |margin − mass| / mass, the kernel's error included
     residual_y: jax.Array  # (J,)
     bound_s: jax.Array  # (N,): the true s_i is within this of the one found
     bound_t: jax.Array  # (J,)
@@ -42,6 +44,7 @@ def certify(
 ) -> Certificate:
     """Residuals, and an enclosure of the equilibrium around ``(s, t)``; infinite where unproven."""
     middle = _look(market, s, t)
+    residual_x, residual_y = _residuals(market, middle.matched, middle.excess_x, middle.excess_y)
     sides = jnp.array([1.0, -1.0])
     # both ends are first sought from the middle: two right-hand sides of one system
     steps = jax.vmap(partial(_step, market, middle))(sides)
@@ -53,10 +56,26 @@ def certify(
         return jnp.where(active, jnp.where(jnp.all(ends.proven), distance, jnp.inf), 0.0)
 
     return Certificate(
-        residual_x=jnp.abs(middle.excess_x) / market.mass_x,
-        residual_y=jnp.abs(middle.excess_y) / market.mass_y,
+        residual_x=residual_x,
+        residual_y=residual_y,
         bound_s=widest(ends.s, s, active_x),
         bound_t=widest(ends.t, t, active_y),
+    )
+
+
+def residuals(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Each margin's error relative to its mass, what the kernel may be wrong by included."""
+    matched, excess_x, excess_y = excess(market, s, t)
+    return _residuals(market, matched, excess_x, excess_y)
+
+
+def _residuals(
+    market: Market, matched: Matched, excess_x: jax.Array, excess_y: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    error_x, error_y = matched.matches.error()
+    return (
+        (jnp.abs(excess_x) + error_x) / market.mass_x,
+        (jnp.abs(excess_y) + error_y) / market.mass_y,
     )
 
 
@@ -108,6 +127,7 @@ def _step(market: Market, look: _Look, side: jax.Array) -> tuple[jax.Array, jax.
         *gaps(market, look.s, look.t),
         jnp.where(active_x, 2.0 * side * look.round_x - look.excess_x, 0.0),
         jnp.where(active_y, 2.0 * side * look.round_y + look.excess_y, 0.0),
+        tolerance=_INEXACT,
     )
     length = step_length(market, ds, -minus_dt)
     return look.s + length * ds, look.t - length * minus_dt

@@ -1,7 +1,6 @@
 """The equilibrium with outside options: who works where, at home and abroad, at what wage."""
 
 import itertools
-import logging
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,17 +14,15 @@ from matching.economy import Economy
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
 from matching.kernel import DenseKernel, Kernel, Matches
-from matching.kernel_choice import choose_kernel
-from matching.market import active, exponents, log_partner_space, market_of
+from matching.kernel_choice import solve_by_kernels
+from matching.market import active, exponents, factors, log_partner_space, market_of, prepared
 from matching.solvers import find_potentials
-from matching.status import Status, raise_unless_converged, verdict
-
-_LOG = logging.getLogger("matching")
+from matching.status import raise_unless_converged, verdict
 
 
 @partial(
     register_dataclass,
-    data_fields=["economy", "match_products", "log_cells", "log_unmatched", "log_unmatched_firms",
+    data_fields=["economy", "all_matches", "log_cells", "log_unmatched", "log_unmatched_firms",
                  "status", "iterations", "residual_workers", "residual_firms", "bound_workers",
                  "bound_firms", "wage_error_bound"],
     meta_fields=["solver", "kernel"],
@@ -39,7 +36,7 @@ class Equilibrium:
     """
 
     economy: Economy
-    match_products: tuple[Matches, ...]  # π behind products π v and π'u, whatever the kernel
+    all_matches: Matches  # π of all origins, stacked, behind its products
     log_cells: tuple[jax.Array, ...] | None  # log π, (N_o, J); None where the kernel is not dense
     log_unmatched: tuple[jax.Array, ...]  # log f0, (N_o,)
     log_unmatched_firms: jax.Array  # log g0, (J,)
@@ -57,6 +54,22 @@ class Equilibrium:
     def max_residual(self) -> jax.Array:
         """Largest relative residual of any margin, both sides."""
         return jnp.concatenate([*self.residual_workers, self.residual_firms]).max()
+
+    @property
+    def match_products(self) -> tuple[Matches, ...]:
+        """``π`` behind the products ``π v`` and ``π'u``, whatever the kernel."""
+        starts = _starts(self.economy)
+        return tuple(self.all_matches.rows(*ends) for ends in itertools.pairwise(starts))
+
+    @property
+    def potentials(self) -> tuple[jax.Array, jax.Array]:
+        """What ``start`` takes: ``(λ_x/λ) log(f0/f̄)``, origins stacked, ``(λ_y/λ) log(g0/ḡ)``."""
+        economy = self.economy
+        theta = economy.lambda_x / economy.scale
+        mass = jnp.concatenate([o.mass for o in economy.origins])
+        s = theta * (jnp.concatenate(self.log_unmatched) - jnp.log(mass))
+        t = (1.0 - theta) * (self.log_unmatched_firms - jnp.log(economy.firms.mass))
+        return jnp.where(mass > 0, s, 0.0), jnp.where(economy.firms.mass > 0, t, 0.0)
 
     @property
     def log_matches(self) -> tuple[jax.Array, ...]:
@@ -161,6 +174,7 @@ def solve_equilibrium(
     kernel: str | Kernel = "auto",
     max_iter: int | None = None,
     throw: bool = True,
+    start: tuple[jax.Array, jax.Array] | None = None,
 ) -> Equilibrium:
     """Find the equilibrium of an economy, with a certificate.
 
@@ -168,7 +182,8 @@ def solve_equilibrium(
     to 10). ``solver`` is ``"newton"`` (default; damped Newton on the convex potential, continued
     in ``λ``) or ``"ipfp"`` (iterated proportional fitting, slower where few are unmatched).
     ``kernel`` is ``"auto"``, the name of a kernel, or what :func:`choose_kernel` returned; only a
-    dense one can be chosen inside ``jit``.
+    dense one can be chosen inside ``jit``. ``start`` takes the ``potentials`` of an equilibrium of
+    a nearby economy of the same types, which saves iterations.
 
     With ``throw`` an equilibrium whose margins are not met raises
     :class:`~matching.errors.NotConverged`, which carries the result; without, or inside ``jit``,
@@ -184,12 +199,14 @@ def solve_equilibrium(
     0.731059
     """
     require_float64()
-    chosen = choose_kernel(economy, kernel) if isinstance(kernel, str) else kernel
-    equilibrium = _solve(economy, chosen, solver, max_iter)
-    if kernel == "auto" and chosen.name == "low rank" and equilibrium.status != Status.CERTIFIED:
-        exact = choose_kernel(economy, "auto", low_rank=False)
-        _LOG.info("the low-rank kernel left the equilibrium uncertified; solving %s", exact.name)
-        equilibrium = _solve(economy, exact, solver, max_iter)
+    equilibrium = solve_by_kernels(
+        factors(economy),
+        jnp.concatenate([origin.mass for origin in economy.origins]),
+        economy.firms.mass,
+        kernel,
+        lambda chosen, start: _solve(economy, chosen, solver, max_iter, start),
+        start,
+    )
     if throw:
         raise_unless_converged(equilibrium)
     return equilibrium
@@ -205,8 +222,9 @@ def equilibrium_of(
 ) -> Equilibrium:
     """What :func:`solve_equilibrium` compiles; ``start`` are potentials ``s, t`` to begin from."""
     market = market_of(economy, kernel)
-    s, t, iterations = find_potentials(market, solver, max_iter, start)
-    certificate = certify(jax.lax.stop_gradient(market), s, t, certificate_steps)
+    search = prepared(market)
+    s, t, iterations = find_potentials(search, solver, max_iter, start)
+    certificate = certify(search, s, t, certificate_steps)
     s, t = with_derivatives(market, s, t)
 
     theta = market.theta
@@ -215,19 +233,18 @@ def equilibrium_of(
     log_g0 = jnp.where(active_y, jnp.log(market.mass_y) + t / (1.0 - theta), -jnp.inf)
     wage_bound = ((1.0 - theta) * certificate.bound_s).max() + (theta * certificate.bound_t).max()
 
-    starts = np.cumsum([0, *(o.mass.shape[0] for o in economy.origins)]).tolist()
+    starts = _starts(economy)
 
     def by_origin(values: jax.Array) -> tuple[jax.Array, ...]:
         return tuple(jnp.split(values, starts[1:-1]))
 
     _, row, column = exponents(market, s, t)
-    matches = market.kernel.matches(row, column)
     log_cells = None
     if isinstance(market.kernel, DenseKernel):
         log_cells = by_origin(market.kernel.log_affinity + row[:, None] + column[None, :])
     return Equilibrium(
         economy=economy,
-        match_products=tuple(matches.rows(*pair) for pair in itertools.pairwise(starts)),
+        all_matches=market.kernel.matches(row, column),
         log_cells=log_cells,
         log_unmatched=by_origin(log_f0),
         log_unmatched_firms=log_g0,
@@ -241,6 +258,11 @@ def equilibrium_of(
         solver=solver,
         kernel=kernel.name,
     )
+
+
+def _starts(economy: Economy) -> list[int]:
+    """Where each origin's types begin among all of them, and where the last one's end."""
+    return np.cumsum([0, *(o.mass.shape[0] for o in economy.origins)]).tolist()
 
 
 _solve = jax.jit(equilibrium_of, static_argnames=("solver", "max_iter"))

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import register_dataclass
 
+from matching.certificate import residuals
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
-from matching.market import active, excess, exponents, market_of_margins
+from matching.kernel import DenseKernel, Factors, Kernel, Matches
+from matching.kernel_choice import dense_kernel, solve_by_kernels
+from matching.market import active, exponents, market_of_margins, prepared
 from matching.solvers import find_potentials
 from matching.status import raise_unless_converged, verdict
 
@@ -21,9 +24,9 @@ _BALANCE = 1e-12
 
 @partial(
     register_dataclass,
-    data_fields=["log_matches", "multiplier_x", "multiplier_y", "status", "iterations",
-                 "residual_x", "residual_y"],
-    meta_fields=["solver"],
+    data_fields=["all_matches", "log_cells", "multiplier_x", "multiplier_y", "status",
+                 "iterations", "residual_x", "residual_y"],
+    meta_fields=["solver", "kernel"],
 )  # fmt: skip
 @dataclass(frozen=True)
 class FixedMargins:
@@ -33,14 +36,26 @@ class FixedMargins:
     ``Σ_j g_j b_j = 0``: the mean multiplier of firms is zero.
     """
 
-    log_matches: jax.Array  # log π, (N, J)
+    all_matches: Matches  # π behind the products π v and π'u, whatever the kernel
+    log_cells: jax.Array | None  # log π, (N, J); None where the kernel is not dense
     multiplier_x: jax.Array  # a/λ, (N,); +inf for types of zero mass
     multiplier_y: jax.Array  # b/λ, (J,)
     status: jax.Array  # (): a :class:`~matching.status.Status`
     iterations: jax.Array  # ()
-    residual_x: jax.Array  # (N,): relative error of each margin
+    residual_x: jax.Array  # (N,): relative error of each margin, the kernel's included
     residual_y: jax.Array  # (J,)
     solver: str
+    kernel: str  # the name of the kernel that summed the matches
+
+    @property
+    def log_matches(self) -> jax.Array:
+        """``log π``, ``(N, J)``; raises where the kernel never forms the matrix."""
+        if self.log_cells is None:
+            raise InvalidInput(
+                [f"matches: the {self.kernel} kernel never forms the matrix of matches; use "
+                 "all_matches, or solve with kernel='dense'"]
+            )  # fmt: skip
+        return self.log_cells
 
     @property
     def matches(self) -> jax.Array:
@@ -51,6 +66,11 @@ class FixedMargins:
     def max_residual(self) -> jax.Array:
         """Largest relative residual of any margin, both sides."""
         return jnp.maximum(self.residual_x.max(), self.residual_y.max())
+
+    @property
+    def wage_error_bound(self) -> jax.Array:
+        """Zero: without outside options the level of wages is a choice of gauge."""
+        return jnp.zeros(())
 
     @property
     def potentials(self) -> tuple[jax.Array, jax.Array]:
@@ -64,15 +84,18 @@ def solve_fixed_margins(
     mass_y: Any,
     solver: str = "newton",
     *,
+    kernel: str = "auto",
     max_iter: int | None = None,
     throw: bool = True,
     start: tuple[jax.Array, jax.Array] | None = None,
 ) -> FixedMargins:
     """Match given margins: maximise ``E_π[q]/λ − E_π[log π]`` over ``π ∈ M(f, g)``.
 
-    ``log_affinity`` is ``q/λ``, ``(N, J)``; ``mass_x (N,)`` and ``mass_y (J,)`` are the matched
-    margins ``f, g``, of equal totals. ``start`` takes the ``potentials`` of a nearby solution.
-    Differentiable in all three. The planner's problem of the slides, estimation step 1.
+    ``log_affinity`` is ``q/λ``: a matrix ``(N, J)``, or ``Factors(u, v)`` of it, ``q/λ = u_i·v_j``,
+    from which large problems are solved without the matrix, by the ``kernel`` that suits them or
+    that is named. ``mass_x (N,)`` and ``mass_y (J,)`` are the matched margins ``f, g``, of equal
+    totals. ``start`` takes the ``potentials`` of a nearby solution. Differentiable in all three.
+    The planner's problem of the slides, estimation step 1.
 
     Raises :class:`~matching.errors.InvalidInput` for margins that are negative, not finite or
     differ in total, :class:`~matching.errors.NotConverged` unless ``throw=False``.
@@ -84,12 +107,26 @@ def solve_fixed_margins(
     0.365529
     """
     require_float64()
-    arrays = [jnp.asarray(value, dtype=jnp.float64) for value in (log_affinity, mass_x, mass_y)]
-    if not any(isinstance(array, jax.core.Tracer) for array in arrays):
-        defects = _margin_defects(*(np.asarray(array) for array in arrays))
+    f, g = jnp.asarray(mass_x, dtype=jnp.float64), jnp.asarray(mass_y, dtype=jnp.float64)
+    affinity: jax.Array | Factors
+    if isinstance(log_affinity, Factors):
+        affinity = Factors(*(jnp.asarray(side, dtype=jnp.float64) for side in log_affinity))
+    else:
+        affinity = jnp.asarray(log_affinity, dtype=jnp.float64)
+    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((affinity, f, g))):
+        defects = _defects(affinity, np.asarray(f), np.asarray(g))
         if defects:
             raise InvalidInput(defects)
-    solution = _solve(*arrays, solver, max_iter, start)
+
+    def solve(chosen: Kernel, start: Any) -> FixedMargins:
+        return _solve(affinity, chosen, f, g, solver, max_iter, start)
+
+    if isinstance(affinity, Factors):
+        solution = solve_by_kernels(affinity, f, g, kernel, solve, start)
+    elif kernel in ("auto", "dense"):
+        solution = solve(dense_kernel(affinity), start)
+    else:
+        raise InvalidInput([f"kernel: {kernel!r} needs log_affinity=Factors(u, v), not a matrix"])
     if throw:
         raise_unless_converged(solution)
     return solution
@@ -97,14 +134,20 @@ def solve_fixed_margins(
 
 @partial(jax.jit, static_argnames=("solver", "max_iter"))
 def _solve(
-    log_affinity: jax.Array,
+    affinity: jax.Array | Factors,
+    kernel: Kernel,
     mass_x: jax.Array,
     mass_y: jax.Array,
     solver: str,
     max_iter: int | None,
     start: tuple[jax.Array, jax.Array] | None,
 ) -> FixedMargins:
-    market = market_of_margins(log_affinity, mass_x, mass_y)
+    if isinstance(affinity, Factors):
+        kernel = kernel.of(*affinity)
+        magnitude = jnp.abs(affinity.u).max(0) @ jnp.abs(affinity.v).max(0)
+    else:
+        magnitude = jnp.abs(affinity).max()
+    market = market_of_margins(kernel, magnitude, mass_x, mass_y)
     active_x, active_y = active(market)
     if start is not None:
         a, b = start
@@ -112,16 +155,19 @@ def _solve(
             jnp.where(active_x, -a - market.log_weight_x, 0.0),
             jnp.where(active_y, -b - market.log_weight_y, 0.0),
         )
-    s, t, iterations = find_potentials(market, solver, max_iter, start)
-    _, excess_x, excess_y = excess(market, s, t)
-    residual_x = jnp.abs(excess_x) / market.mass_x
-    residual_y = jnp.abs(excess_y) / market.mass_y
+    search = prepared(market)
+    s, t, iterations = find_potentials(search, solver, max_iter, start)
+    residual_x, residual_y = residuals(search, s, t)
     s, t = with_derivatives(market, s, t)
     a, b = -(market.log_weight_x + s), -(market.log_weight_y + t)
     gauge = jnp.sum(mass_y * jnp.where(active_y, b, 0.0)) / mass_y.sum()
     _, row, column = exponents(market, s, t)
+    log_cells = None
+    if isinstance(kernel, DenseKernel):
+        log_cells = kernel.log_affinity + row[:, None] + column[None, :]
     return FixedMargins(
-        log_matches=log_affinity + row[:, None] + column[None, :],
+        all_matches=kernel.matches(row, column),
+        log_cells=log_cells,
         multiplier_x=a + gauge,
         multiplier_y=b - gauge,
         status=verdict(jnp.maximum(residual_x.max(), residual_y.max())),
@@ -129,16 +175,25 @@ def _solve(
         residual_x=residual_x,
         residual_y=residual_y,
         solver=solver,
+        kernel=kernel.name,
     )
 
 
-def _margin_defects(log_affinity: np.ndarray, f: np.ndarray, g: np.ndarray) -> list[str]:
+def _defects(affinity: jax.Array | Factors, f: np.ndarray, g: np.ndarray) -> list[str]:
     defects = []
-    if log_affinity.shape != (*f.shape, *g.shape):
-        defects.append(
-            f"log_affinity: has shape {log_affinity.shape} where {(*f.shape, *g.shape)} is needed"
-        )
-    elif not np.all(np.isfinite(log_affinity)):
+    arrays = affinity if isinstance(affinity, Factors) else (affinity,)
+    if isinstance(affinity, Factors):
+        u, v = affinity
+        shape: tuple[int, ...] = (len(u), len(v)) if u.shape[1:] == v.shape[1:] else ()
+    else:
+        shape = affinity.shape
+    if shape != (*f.shape, *g.shape):
+        shapes = " and ".join(str(array.shape) for array in arrays)
+        needed = f"{(*f.shape, *g.shape)} is needed"
+        if isinstance(affinity, Factors):
+            needed = f"{(*f.shape, 'd')} and {(*g.shape, 'd')} are needed"
+        defects.append(f"log_affinity: has shape {shapes} where {needed}")
+    elif not all(bool(jnp.all(jnp.isfinite(array))) for array in arrays):
         defects.append("log_affinity: is not finite everywhere; give a number for every pair")
     for name, mass in (("mass_x", f), ("mass_y", g)):
         if not np.all(np.isfinite(mass)) or np.any(mass < 0) or not np.any(mass > 0):

@@ -43,7 +43,7 @@ def _implicit_jvp(primals: Any, tangents: Any) -> Any:
     ds, minus_dt = lax.custom_linear_solve(
         hessian,
         (-dx, dy),
-        lambda _, rhs: solve_margins(matched, gap_x, gap_y, *rhs),
+        lambda _, rhs: solve_margins(matched, gap_x, gap_y, *rhs, grounded=not market.singles),
         symmetric=True,
     )
     return (s, t), (ds, jnp.negative(minus_dt))

@@ -4,20 +4,26 @@
 Three kernels answer the same questions:
 
 - :class:`DenseKernel` keeps the ``N × J`` matrix of logs;
-- :class:`StreamedKernel` forms it block by block and never keeps it;
-- :class:`LowRankKernel` keeps features (:mod:`matching.low_rank`): the exponential of bounded
-  arguments has a tiny numerical rank, so ``N J`` becomes ``(N + J) rank``.
+- :class:`~matching.streamed_kernel.StreamedKernel` forms it block by block and never keeps it;
+- :class:`~matching.scaled_kernel.ScaledKernel` keeps features (:mod:`matching.low_rank`): the
+  exponential of bounded arguments has a tiny numerical rank, so ``N J`` becomes ``(N + J) rank``.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.scipy.special import logsumexp
 from jax.tree_util import register_dataclass
+
+
+class Factors(NamedTuple):
+    """A log affinity of every pair that is never formed: ``u_i·v_j``."""
+
+    u: jax.Array  # (N, d)
+    v: jax.Array  # (J, d)
 
 
 class Matches(Protocol):
@@ -46,6 +52,9 @@ class Kernel(Protocol):
     def of(self, u: jax.Array, v: jax.Array) -> "Kernel":
         """This kernel for factors ``u (N, d)``, ``v (J, d)`` of the log affinity."""
 
+    def prepared(self) -> "Kernel":
+        """The same kernel in the form whose products are fastest, without derivatives in it."""
+
     def scaled(self, kappa: jax.Array) -> "Kernel":
         """The kernel of ``κ u·v``, for continuation; itself where that would cost too much."""
 
@@ -62,20 +71,26 @@ class Kernel(Protocol):
         """The matches with these potentials and weights."""
 
 
-# ---------------------------------------------------------------- dense
-
-
-@partial(register_dataclass, data_fields=["log_affinity"], meta_fields=[])
+@partial(register_dataclass, data_fields=["log_affinity"], meta_fields=["stored"])
 @dataclass(frozen=True)
 class DenseKernel:
-    """The log affinity of every pair, kept; ``(N, J)``."""
+    """The log affinity of every pair, kept; ``(N, J)``.
+
+    Where there are many cells, of a moderate range, searches run on stored exponentials.
+    """
 
     log_affinity: jax.Array
+    stored: bool = False
 
     name = "dense"
 
     def of(self, u: jax.Array, v: jax.Array) -> "DenseKernel":  # noqa: D102
-        return DenseKernel(u @ v.T)
+        return DenseKernel(u @ v.T, self.stored)
+
+    def prepared(self) -> Kernel:  # noqa: D102
+        from matching.scaled_kernel import stored_kernel
+
+        return stored_kernel(self.log_affinity) if self.stored else self
 
     def scaled(self, kappa: jax.Array) -> "DenseKernel":  # noqa: D102
         return DenseKernel(kappa * self.log_affinity)
@@ -111,205 +126,6 @@ class DenseMatches:
 
     def rows(self, start: int, stop: int) -> "DenseMatches":  # noqa: D102
         return DenseMatches(self.pi[start:stop])
-
-
-# ---------------------------------------------------------------- streamed
-
-
-@partial(register_dataclass, data_fields=["u", "v"], meta_fields=["block"])
-@dataclass(frozen=True)
-class StreamedKernel:
-    """Rows ``u (N, d)`` and columns ``v (J, d)``; ``block`` rows are formed at a time."""
-
-    u: jax.Array
-    v: jax.Array
-    block: int
-
-    name = "streamed"
-
-    def of(self, u: jax.Array, v: jax.Array) -> "StreamedKernel":  # noqa: D102
-        return StreamedKernel(u, v, self.block)
-
-    def scaled(self, kappa: jax.Array) -> "StreamedKernel":  # noqa: D102
-        return StreamedKernel(kappa * self.u, self.v, self.block)
-
-    def largest(self) -> jax.Array:  # noqa: D102
-        return jnp.abs(self.u).max(0) @ jnp.abs(self.v).max(0)
-
-    def log_row_sums(self, column: jax.Array) -> jax.Array:  # noqa: D102
-        return lax.map(
-            lambda u: logsumexp(self.v @ u + column), self.u, batch_size=self.block
-        )  # fmt: skip
-
-    def log_column_sums(self, row: jax.Array) -> jax.Array:  # noqa: D102
-        return StreamedKernel(self.v, self.u, self._other_block()).log_row_sums(row)
-
-    def matches(self, row: jax.Array, column: jax.Array) -> "StreamedMatches":  # noqa: D102
-        return StreamedMatches(self.u, self.v, row, column, self.block, self._other_block())
-
-    def _other_block(self) -> int:
-        return max(1, self.block * len(self.v) // len(self.u))
-
-
-@partial(
-    register_dataclass,
-    data_fields=["u", "v", "row", "column"],
-    meta_fields=["block", "other_block"],
-)
-@dataclass(frozen=True)
-class StreamedMatches:
-    """Matches formed block by block at every product."""
-
-    u: jax.Array
-    v: jax.Array
-    row: jax.Array
-    column: jax.Array
-    block: int
-    other_block: int
-
-    def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
-        @jax.checkpoint  # reverse derivatives form the blocks again instead of keeping them
-        def one(worker: tuple[jax.Array, jax.Array]) -> jax.Array:
-            u, row = worker
-            return jnp.exp(self.v @ u + row + self.column) @ values
-
-        return lax.map(one, (self.u, self.row), batch_size=self.block)
-
-    def transposed_times(self, values: jax.Array) -> jax.Array:  # noqa: D102
-        flipped = StreamedMatches(
-            self.v, self.u, self.column, self.row, self.other_block, self.block
-        )
-        return flipped.times(values)
-
-    def error(self) -> tuple[jax.Array, jax.Array]:  # noqa: D102
-        return jnp.zeros(len(self.u)), jnp.zeros(len(self.v))
-
-    def rows(self, start: int, stop: int) -> "StreamedMatches":  # noqa: D102
-        u, row = self.u[start:stop], self.row[start:stop]
-        return StreamedMatches(u, self.v, row, self.column, self.block, self.other_block)
-
-
-# ---------------------------------------------------------------- low rank
-
-
-@partial(
-    register_dataclass,
-    data_fields=["u", "v", "left", "right", "shift_x", "shift_y", "bound"],
-    meta_fields=[],
-)
-@dataclass(frozen=True)
-class LowRankKernel:
-    """``exp(u_i·v_j) = exp(shift_x_i + shift_y_j) (left_i·right_j + e_ij)``, ``|e_ij| ≤ bound``.
-
-    ``left (N, r)``, ``right (J, r)``: features of a Gaussian of the distance between ``u_i`` and
-    ``v_j``, which is at most one, so that nothing overflows and near pairs keep all their digits.
-    They are found outside of any trace; derivatives go through ``u`` and ``v``.
-    """
-
-    u: jax.Array
-    v: jax.Array
-    left: jax.Array
-    right: jax.Array
-    shift_x: jax.Array
-    shift_y: jax.Array
-    bound: jax.Array
-
-    name = "low rank"
-
-    def of(self, u: jax.Array, v: jax.Array) -> "LowRankKernel":
-        """This kernel with derivatives through ``u`` and ``v``; NaN if they are not its own."""
-        own = _near(u, self.u) & _near(v, self.v)
-        return replace(self, u=u, v=v, shift_x=jnp.where(own, self.shift_x, jnp.nan))
-
-    def scaled(self, kappa: jax.Array) -> "LowRankKernel":  # noqa: D102
-        del kappa
-        return self
-
-    def largest(self) -> jax.Array:  # noqa: D102
-        return jnp.zeros(())
-
-    def flipped(self) -> "LowRankKernel":
-        """The kernel with the two sides exchanged."""
-        return LowRankKernel(
-            self.v, self.u, self.right, self.left, self.shift_y, self.shift_x, self.bound
-        )
-
-    def log_row_sums(self, column: jax.Array) -> jax.Array:  # noqa: D102
-        column = self.shift_y + column
-        top = column.max()
-        return jnp.log(self.left @ (self.right.T @ jnp.exp(column - top))) + top + self.shift_x
-
-    def log_column_sums(self, row: jax.Array) -> jax.Array:  # noqa: D102
-        return self.flipped().log_row_sums(row)
-
-    def matches(self, row: jax.Array, column: jax.Array) -> "LowRankMatches":  # noqa: D102
-        return LowRankMatches(self, row, column)
-
-
-@partial(register_dataclass, data_fields=["kernel", "row", "column"], meta_fields=[])
-@dataclass(frozen=True)
-class LowRankMatches:
-    """``π_ij = exp(row_i + shift_x_i) (left_i·right_j) exp(column_j + shift_y_j)``."""
-
-    kernel: LowRankKernel
-    row: jax.Array
-    column: jax.Array
-
-    def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
-        return _low_rank_times(self.kernel, self.row, self.column, values)
-
-    def transposed_times(self, values: jax.Array) -> jax.Array:  # noqa: D102
-        return _low_rank_times(self.kernel.flipped(), self.column, self.row, values)
-
-    def error(self) -> tuple[jax.Array, jax.Array]:  # noqa: D102
-        scale_x, scale_y = _balanced(self.kernel, self.row, self.column)
-        bound = self.kernel.bound
-        return bound * scale_x * scale_y.sum(), bound * scale_y * scale_x.sum()
-
-    def rows(self, start: int, stop: int) -> "LowRankMatches":  # noqa: D102
-        k = self.kernel
-        part = replace(k, u=k.u[start:stop], left=k.left[start:stop], shift_x=k.shift_x[start:stop])
-        return LowRankMatches(part, self.row[start:stop], self.column)
-
-
-def _near(factor: jax.Array, own: jax.Array) -> jax.Array:
-    """Whether a factor is the one that features were made for, but for rounding."""
-    distance = jnp.abs(lax.stop_gradient(factor) - own).max()
-    return distance <= 1e-12 * jnp.abs(own).max()
-
-
-def _balanced(
-    kernel: LowRankKernel, row: jax.Array, column: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The two diagonal scalings, the larger exponents moved to the rows."""
-    column = kernel.shift_y + column
-    top = lax.stop_gradient(column.max())
-    return jnp.exp(kernel.shift_x + row + top), jnp.exp(column - top)
-
-
-@jax.custom_jvp
-def _low_rank_times(
-    kernel: LowRankKernel, row: jax.Array, column: jax.Array, values: jax.Array
-) -> jax.Array:
-    scale_x, scale_y = _balanced(kernel, row, column)
-    return scale_x[:, None] * (kernel.left @ (kernel.right.T @ (scale_y[:, None] * values)))
-
-
-@_low_rank_times.defjvp
-def _low_rank_jvp(primals: Any, tangents: Any) -> Any:
-    """``dπ_ij/π_ij = du_i·v_j + u_i·dv_j + drow_i + dcolumn_j``; products cost no more for it."""
-    kernel, row, column, values = primals
-    d_kernel, d_row, d_column, d_values = tangents
-
-    def times(weights: jax.Array) -> jax.Array:
-        return _low_rank_times(kernel, row, column, weights)
-
-    result = times(values)
-    change = d_row[:, None] * result + times(d_values + d_column[:, None] * values)
-    for k in range(kernel.u.shape[1]):
-        change += d_kernel.u[:, k, None] * times(kernel.v[:, k, None] * values)
-        change += kernel.u[:, k, None] * times(d_kernel.v[:, k, None] * values)
-    return result, change
 
 
 def sums(matches: Matches, shape: tuple[int, int]) -> tuple[jax.Array, jax.Array]:

@@ -1,144 +1,256 @@
 """Features of ``exp(u·v)`` whose inner products reproduce it to a proven bound.
 
-With ``u`` and ``v`` recentred and in equal units,
+With ``u`` and ``v`` centred and in units in which both sides spread alike,
 
     exp(u·v) = exp(|u|²/2) exp(|v|²/2) exp(−|u−v|²/2),
 
-and the Gaussian factors over dimensions. In each it is interpolated at Chebyshev nodes on both
-sides, which converges geometrically, and the small matrix between the nodes is cut by its singular
-values; products over dimensions are kept while they matter.
+and the Gaussian is a positive definite kernel on the types of both sides together. A partial
+Cholesky factorisation of it on a few pivots ``Z`` gives each type ``w`` the features
+``F_w = L⁻¹ exp(−|Z−w|²/2)`` and leaves a remainder that is positive definite too, so that by
+Cauchy and Schwarz ``|exp(−|u−v|²/2) − F_u·F_v| ≤ √r_u √r_v`` with ``r_w = 1 − |F_w|²``: a proven
+error from one number a type. What both sides hardly use of the features is then cut by the singular
+values of their product, and what is cut is added to the bound in the same way.
+
+Where potentials are known they are absorbed: with each type's features scaled by ``ρ_w`` such that
+``ρ_u ρ_v exp(−|u−v|²/2)`` is the density of matches, errors are those of the margins.
 """
 
-import itertools
-import math
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from scipy.linalg.blas import dtrsm
+from scipy.linalg.lapack import dpstrf
 
-from matching.kernel import LowRankKernel
+from matching.scaled_kernel import Features, ScaledKernel
+
+# The error asked for at first; margins are accepted at thirty times as much.
+TOLERANCE = 3e-12
 
 _EPS = float(np.finfo(np.float64).eps)
-# Interpolation nodes in a dimension, and products over dimensions, beyond which nothing is gained.
-_MAX_NODES, _MAX_PRODUCTS = 400, 200_000
+# Pivots are picked among this many types at first, and among four times their own number at last.
+_SAMPLE, _PER_PIVOT, _MOST_PIVOTS = 256, 4, 2000
+# Features that are computed at a time.
+_BLOCK = 1_000_000
+
+
+class _Side(NamedTuple):
+    """The types of one side, in coordinates in which both sides spread alike."""
+
+    points: np.ndarray  # (n, d)
+    rho: np.ndarray  # scale of each type's features, (n,)
+    share: np.ndarray  # weights that add up to one, (n,)
+
+    def some(self, which: Any) -> "_Side":
+        return _Side(*(values[which] for values in self))
+
+
+class _Basis(NamedTuple):
+    """Features before they are cut: those of ``w`` are ``L⁻¹ ρ_Z exp(−|Z−w|²/2) ρ_w``."""
+
+    pivots: np.ndarray  # Z, (p, d)
+    rho: np.ndarray  # (p,)
+    cholesky: np.ndarray  # L, (p, p)
+
+
+class _Cut(NamedTuple):
+    """One side's change to features of falling size, ``rank`` of which are kept."""
+
+    whiten: np.ndarray  # (p, p)
+    size: np.ndarray  # singular values, (p,)
+    rank: int
 
 
 def low_rank_kernel(
-    u: np.ndarray, v: np.ndarray, tolerance: float = 1e-12, max_rank: int = 1000
-) -> LowRankKernel | None:
+    u: np.ndarray,
+    v: np.ndarray,
+    weight_x: np.ndarray | None = None,
+    weight_y: np.ndarray | None = None,
+    *,
+    log_density: tuple[np.ndarray, np.ndarray] | None = None,
+    tolerance: float = TOLERANCE,
+    max_rank: int = 1000,
+) -> ScaledKernel | None:
     """The low-rank kernel of ``exp(u_i·v_j)`` for ``u (N, d)``, ``v (J, d)``.
 
-    ``tolerance`` is the error allowed on ``exp(−|u−v|²/2) ≤ 1`` after the largest diagonal scaling
-    of one side; the kernel's own ``bound`` says what was reached, rounding included. ``None``
-    where more than ``max_rank`` features would be needed.
+    ``log_density (N,), (J,)`` are potentials with which ``exp(u_i·v_j + p_i + q_j)`` is the density
+    of matches, where they are known. ``tolerance`` is the error asked for on that density, else on
+    ``exp(−|u−v|²/2) ≤ 1``, for any type on the average over its partners' weights; the kernel's own
+    errors say what was reached, rounding included. ``None`` where more than ``max_rank`` features
+    would be needed.
     """
-    # exp(u·v) with u = u0 + du, v = v0 + dv: all but du·dv goes into the shifts
-    centre_u, centre_v = _middle(u), _middle(v)
+    share_x, share_y = _shares(len(u), weight_x), _shares(len(v), weight_y)
+    centre_u, centre_v = share_x @ u, share_y @ v
     du, dv = u - centre_u, v - centre_v
-    reach_u, reach_v = np.abs(du).max(0), np.abs(dv).max(0)
-    alive = (reach_u > 0) & (reach_v > 0)
-    du, dv = du[:, alive], dv[:, alive]
-    unit = np.sqrt(reach_v[alive] / reach_u[alive])
-    du, dv = du * unit, dv / unit
-    reach = np.sqrt(reach_u * reach_v)[alive]
+    to_a, to_b = _equal_spread(du, share_x, dv, share_y)
+    a, b = du @ to_a, dv @ to_b
+    reach = np.abs(a).max(0) * np.abs(b).max(0)
+    alive = reach > 4.0 * _EPS * (1.0 + reach.sum())
+    a, b = a[:, alive], b[:, alive]
+    shift_x = u @ centre_v + 0.5 * np.sum(a**2, axis=1)
+    shift_y = dv @ centre_u + 0.5 * np.sum(b**2, axis=1)
+    log_rho_x, log_rho_y = _log_rho(shift_x, shift_y, log_density)
 
-    tolerance = max(tolerance * math.exp(-0.5 * float(reach @ reach)), 1e-15)
-    dimensions = len(reach)
-    factors = []
-    for k in range(dimensions):
-        factor = _one_dimension(du[:, k], dv[:, k], reach[k], tolerance / (4.0 * dimensions))
-        if factor is None:
-            return None
-        factors.append(factor)
-    ranks = [len(size) for _, _, size, _ in factors]
-    if math.prod(ranks) > _MAX_PRODUCTS:
+    side_x, side_y = _Side(a, np.exp(log_rho_x), share_x), _Side(b, np.exp(log_rho_y), share_y)
+    basis = _basis(side_x, side_y, tolerance, max_rank)
+    if basis is None:
         return None
-    kept, dropped = _products([size for _, _, size, _ in factors], tolerance / 4.0)
-    if len(kept) > max_rank:
+    cut_x, cut_y = _cut(basis, side_x, side_y, tolerance)
+    if cut_x.rank > max_rank:
         return None
-    left, right = np.ones((len(u), len(kept))), np.ones((len(v), len(kept)))
-    for k, (a, b, _, _) in enumerate(factors):
-        left *= a[:, [index[k] for index in kept]]
-        right *= b[:, [index[k] for index in kept]]
-    interpolation = sum(error for *_, error in factors) * 1.01
-    rounding = (
-        4e-16
-        * (len(kept) ** 0.5 + 8)
-        * float(np.linalg.norm(left, axis=1).max() * np.linalg.norm(right, axis=1).max())
-    )
-    return LowRankKernel(
+    left, error_x = _features(basis, cut_x, side_x)
+    right, error_y = _features(basis, cut_y, side_y)
+    return ScaledKernel(
         u=jnp.asarray(u),
         v=jnp.asarray(v),
-        left=jnp.asarray(left),
-        right=jnp.asarray(right),
-        shift_x=jnp.asarray(u @ centre_v + 0.5 * np.sum(du**2, axis=1)),
-        shift_y=jnp.asarray((v - centre_v) @ centre_u + 0.5 * np.sum(dv**2, axis=1)),
-        bound=jnp.asarray(interpolation + dropped + rounding),
+        table=Features(jnp.asarray(left), jnp.asarray(right)),
+        shift_x=jnp.asarray(shift_x - log_rho_x),
+        shift_y=jnp.asarray(shift_y - log_rho_y),
+        error_x=jnp.asarray(error_x),
+        error_y=jnp.asarray(error_y),
     )
 
 
-def _one_dimension(
-    u: np.ndarray, v: np.ndarray, reach: float, tolerance: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, float] | None:
-    """Features of ``exp(−(u−v)²/2)`` on ``[−reach, reach]²``, their sizes, and the error."""
-    count, error = _nodes(reach, tolerance)
-    if count > _MAX_NODES:
-        return None
-    nodes = reach * np.cos(np.pi * (np.arange(count) + 0.5) / count)
-    middle = np.exp(-0.5 * (nodes[:, None] - nodes[None, :]) ** 2)
-    p, s, qt = np.linalg.svd(middle)
-    left = _interpolation(u, nodes, reach) @ (p * np.sqrt(s))
-    right = _interpolation(v, nodes, reach) @ (qt.T * np.sqrt(s))
-    size = np.abs(left).max(0) * np.abs(right).max(0)
-    tail = np.cumsum(size[::-1])[::-1]
-    rank = int(np.sum(tail > tolerance))
-    error += 4.0 * _EPS * count  # of evaluating polynomials of that degree
-    error += float(tail[rank]) if rank < len(tail) else 0.0
-    return left[:, :rank], right[:, :rank], size[:rank], error
+def _log_rho(
+    shift_x: np.ndarray, shift_y: np.ndarray, log_density: tuple[np.ndarray, np.ndarray] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """``log ρ`` of each type, as large on one side as on the other; zero without potentials."""
+    if log_density is None:
+        return np.zeros_like(shift_x), np.zeros_like(shift_y)
+    x, y = shift_x + log_density[0], shift_y + log_density[1]
+    balance = 0.5 * (x.max() - y.max())
+    return x - balance, y + balance
 
 
-def _nodes(reach: float, tolerance: float) -> tuple[int, float]:
-    """Chebyshev nodes that interpolate ``exp(−(u−v)²/2)`` in both arguments to ``tolerance``.
+def _shares(count: int, weight: np.ndarray | None) -> np.ndarray:
+    """Weights that add up to one, none of them zero, so that every direction of types counts."""
+    even = np.full(count, 1.0 / count)
+    if weight is None or not np.all(np.isfinite(weight)) or not weight.sum() > 0:
+        return even
+    return 0.99 * weight / weight.sum() + 0.01 * even
 
-    On the Bernstein ellipse ``ρ`` the function is at most ``exp(h²/2)``, ``h`` its half height, so
-    ``n`` nodes err by at most ``4 exp(h²/2) ρ^{1−n}/(ρ−1)`` (Trefethen 2013, Theorem 8.2), and
-    interpolation in the second argument multiplies by the Lebesgue constant.
+
+def _equal_spread(
+    du: np.ndarray, share_x: np.ndarray, dv: np.ndarray, share_y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """``A, B`` with ``A B' = I`` that give ``du A`` and ``dv B`` the same diagonal covariance.
+
+    Then the partners of the matching of two normal sides have equal coordinates (Bojilov and
+    Galichon 2016), near which the Gaussian is near one and keeps all its digits.
     """
-    rho = 1.0 + np.logspace(-2, 3, 400)
-    height = 0.5 * reach * (rho - 1.0 / rho)
-    for count in range(2, _MAX_NODES + 1):
-        log_error = math.log(4.0) + 0.5 * height**2 + (1 - count) * np.log(rho) - np.log(rho - 1.0)
-        lebesgue = 2.0 / math.pi * math.log(count) + 1.0
-        error = (1.0 + lebesgue) * math.exp(min(float(log_error.min()), 700.0))
-        if error <= tolerance:
-            return count, error
-    return _MAX_NODES + 1, math.inf
+
+    def root(values: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        variance, axes = np.linalg.eigh((share[:, None] * values).T @ values)
+        largest = variance[-1] if variance[-1] > 0 else 1.0
+        sd = np.sqrt(np.maximum(variance, 1e-12 * largest))
+        return (axes * sd) @ axes.T, (axes / sd) @ axes.T
+
+    root_u, inverse_u = root(du, share_x)
+    root_v, _ = root(dv, share_y)
+    p, k, _ = np.linalg.svd(root_u @ root_v)
+    return inverse_u @ (p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
 
 
-def _interpolation(points: np.ndarray, nodes: np.ndarray, reach: float) -> np.ndarray:
-    """Values at ``points`` of the polynomials that are one at one node and zero at the others."""
-    degree = len(nodes)
-    at_nodes = np.polynomial.chebyshev.chebvander(nodes / reach, degree - 1)
-    at_points = np.polynomial.chebyshev.chebvander(points / reach, degree - 1)
-    weights = np.where(np.arange(degree) == 0, 1.0, 2.0) / degree
-    return at_points @ (weights[:, None] * at_nodes.T)
+def _basis(x: _Side, y: _Side, tolerance: float, max_rank: int) -> _Basis | None:
+    """Pivots and factor by complete pivoting on a sample of both sides and their extremes."""
+    rng = np.random.default_rng(0)
+    order_x, order_y = rng.permutation(len(x.rho)), rng.permutation(len(y.rho))
+    extremes_x, extremes_y = _extremes(x.points), _extremes(y.points)
+    # what rounding leaves of the largest type is no pivot
+    tolerance = max(tolerance, 16.0 * _EPS * max(x.rho.max(), y.rho.max()) ** 2)
+    count = _SAMPLE
+    while True:
+        some_x = x.some(np.union1d(order_x[: count // 2], extremes_x))
+        some_y = y.some(np.union1d(order_y[: count // 2], extremes_y))
+        sample = np.vstack([some_x.points, some_y.points])
+        rho = np.concatenate([some_x.rho, some_y.rho])
+        gaussian = _gaussian(sample, sample) * np.outer(rho, rho)
+        factor, pivot, rank, _ = dpstrf(gaussian, tol=tolerance, lower=1, overwrite_a=1)
+        if rank > min(2 * max_rank, _MOST_PIVOTS):
+            return None
+        if _PER_PIVOT * rank <= len(rho) or len(rho) == len(x.rho) + len(y.rho):
+            pivots = pivot[:rank] - 1
+            cholesky = np.asfortranarray(np.tril(factor[:rank, :rank]))
+            return _Basis(sample[pivots], rho[pivots], cholesky)
+        count *= 2
 
 
-def _products(sizes: list[np.ndarray], tolerance: float) -> tuple[list[tuple[int, ...]], float]:
-    """Indices of the products over dimensions that matter, and the sum of those left out."""
-    size = np.ones(())
-    for one in sizes:
-        size = np.multiply.outer(size, one)
-    flat = np.sort(size.ravel())
-    small = np.cumsum(flat)
-    dropped = int(np.searchsorted(small, tolerance))
-    threshold = flat[dropped] if dropped < len(flat) else math.inf
-    kept = [
-        index
-        for index in itertools.product(*(range(len(one)) for one in sizes))
-        if size[index] >= threshold
-    ]
-    return kept, float(small[dropped - 1]) if dropped else 0.0
+def _extremes(points: np.ndarray) -> np.ndarray:
+    """Types that lie outermost in some direction, where remainders are largest."""
+    dimensions = points.shape[1]
+    directions = np.vstack(
+        [np.eye(dimensions), np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))]
+    )
+    projected = (points @ direction for direction in directions)
+    return np.unique([end for values in projected for end in (values.argmin(), values.argmax())])
 
 
-def _middle(values: np.ndarray) -> np.ndarray:
-    return 0.5 * (values.min(0) + values.max(0))
+def _gaussian(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """``exp(−|one − other|²/2)`` for every pair."""
+    distance = np.zeros((len(one), len(other)))
+    for k in range(one.shape[1]):
+        distance += (one[:, k, None] - other[None, :, k]) ** 2
+    distance *= -0.5
+    return np.exp(distance, out=distance)
+
+
+def _uncut(basis: _Basis, side: _Side) -> np.ndarray:
+    """Features before they are cut, ``(p, n)``."""
+    scaled = _gaussian(basis.pivots, side.points)
+    scaled *= basis.rho[:, None]
+    scaled *= side.rho
+    # of the transposes, which lie in memory as BLAS wants them
+    solved = dtrsm(1.0, basis.cholesky, scaled.T, side=1, lower=1, trans_a=1, overwrite_b=1)
+    return np.asarray(solved.T)
+
+
+def _cut(basis: _Basis, x: _Side, y: _Side, tolerance: float) -> tuple[_Cut, _Cut]:
+    """The change of features on both sides, by the singular values of their product."""
+    count = max(_SAMPLE, _PER_PIVOT * len(basis.rho))
+
+    def sample(side: _Side) -> tuple[np.ndarray, np.ndarray]:
+        some = np.random.default_rng(2).permutation(len(side.rho))[:count]
+        part = side.some(np.union1d(some, _extremes(side.points)))
+        return _uncut(basis, part).T, part.share / part.share.sum()
+
+    def root(features: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        variance, axes = np.linalg.eigh((share[:, None] * features).T @ features)
+        sd = np.sqrt(np.maximum(variance, _EPS * variance[-1]))
+        return sd[:, None] * axes.T, axes / sd
+
+    (features_x, share_x), (features_y, share_y) = sample(x), sample(y)
+    root_x, whiten_x = root(features_x, share_x)
+    root_y, whiten_y = root(features_y, share_y)
+    p, size, qt = np.linalg.svd(root_x @ root_y.T)
+    whiten_x, whiten_y = whiten_x @ p, whiten_y @ qt.T
+
+    def tails(features: np.ndarray, whiten: np.ndarray) -> np.ndarray:
+        """What each type would lose, were features from some rank on cut: ``(n, p)``."""
+        squares = (features @ whiten) ** 2 * size
+        return np.sqrt(np.cumsum(squares[:, ::-1], axis=1)[:, ::-1])
+
+    tails_x, tails_y = tails(features_x, whiten_x), tails(features_y, whiten_y)
+    lost = np.maximum(tails_x.max(0) * (share_y @ tails_y), tails_y.max(0) * (share_x @ tails_x))
+    rank = max(1, int(np.sum(lost > tolerance)))
+    return _Cut(whiten_x, size, rank), _Cut(whiten_y, size, rank)
+
+
+def _features(basis: _Basis, cut: _Cut, side: _Side) -> tuple[np.ndarray, np.ndarray]:
+    """The features that are kept, ``(rank, n)``, and each type's share of the error, ``(n,)``."""
+    rank, count = cut.rank, len(side.rho)
+    kept, error = np.empty((rank, count)), np.empty(count)
+    change = cut.whiten.T
+    size = max(1, _BLOCK // len(basis.rho))
+    for start in range(0, count, size):
+        block = slice(start, start + size)
+        part = side.some(block)
+        uncut = _uncut(basis, part)
+        remainder = part.rho**2 - np.einsum("kn,kn->n", uncut, uncut)
+        white = change @ uncut
+        np.multiply(white[:rank], np.sqrt(cut.size[:rank, None]), out=kept[:, block])
+        white *= white
+        lost = cut.size[rank:] @ white[rank:]
+        # of the factorisation, and of the singular vectors, relative to the largest value
+        rounding = (2.0 * len(basis.rho) ** 0.5 + 8.0) * part.rho**2 + cut.size[0] * white.sum(0)
+        error[block] = np.sqrt(np.maximum(remainder, 0.0) + lost + _EPS * rounding)
+    return kept, error

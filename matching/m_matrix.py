@@ -31,22 +31,39 @@ _MANY, _UNROLLED = 64, 12
 
 
 def solve_margins(
-    matched: Matched, gap_x: jax.Array, gap_y: jax.Array, rhs_x: jax.Array, rhs_y: jax.Array
+    matched: Matched,
+    gap_x: jax.Array,
+    gap_y: jax.Array,
+    rhs_x: jax.Array,
+    rhs_y: jax.Array,
+    *,
+    grounded: bool = False,
+    tolerance: float = _CG_TOLERANCE,
 ) -> tuple[jax.Array, jax.Array]:
     """Solve ``M [z_x; z_y] = [rhs_x; rhs_y]`` for matches ``π (N, J)`` and nonnegative gaps.
 
     Small dense matches are eliminated, the larger side first; large ones, and those that are no
-    matrix, are left to conjugate gradients on the Schur complement of the firms.
+    matrix, are left to conjugate gradients on the Schur complement of the firms, to a residual of
+    ``tolerance``. ``grounded`` says that the only gap is one firm type's, which pins the gauge.
     """
     matches = matched.matches
     if isinstance(matches, DenseMatches) and min(matches.pi.shape) <= _DIRECT:
         return _by_elimination(matches.pi, gap_x, gap_y, rhs_x, rhs_y)
-    return _by_conjugate_gradients(matched, gap_x, gap_y, rhs_x, rhs_y)
+    return _by_conjugate_gradients(matched, gap_x, gap_y, rhs_x, rhs_y, grounded, tolerance)
 
 
 def _by_conjugate_gradients(
-    matched: Matched, gap_x: jax.Array, gap_y: jax.Array, rhs_x: jax.Array, rhs_y: jax.Array
+    matched: Matched,
+    gap_x: jax.Array,
+    gap_y: jax.Array,
+    rhs_x: jax.Array,
+    rhs_y: jax.Array,
+    grounded: bool,
+    tolerance: float,
 ) -> tuple[jax.Array, jax.Array]:
+    ground = jnp.argmax(gap_y)
+    if grounded:  # without the gap the system is singular, but consistent and better conditioned
+        gap_y = jnp.zeros_like(gap_y)
     diagonal_x, diagonal_y = gap_x + matched.workers, gap_y + matched.firms
     inverse = _reciprocal(diagonal_x)
     # in units of the firms' own diagonal the system has ones on it, whatever the masses
@@ -62,8 +79,13 @@ def _by_conjugate_gradients(
         return (diagonal_y * (z / root) - transposed_times(inverse * times(z / root))) / root
 
     rhs = (rhs_y + transposed_times(inverse * rhs_x)) / root
-    z, _ = cg(schur, rhs, tol=_CG_TOLERANCE, maxiter=_CG_STEPS)
+    if grounded:  # what rounding put along the null vector has no solution
+        null = jnp.where(diagonal_y > 0, root, 0.0)
+        rhs -= null * (null @ rhs) / (null @ null)
+    z, _ = cg(schur, rhs, tol=tolerance, maxiter=_CG_STEPS)
     z_y = z / root
+    if grounded:
+        z_y -= z_y[ground]
     return inverse * (rhs_x + times(z_y)), z_y
 
 

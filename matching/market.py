@@ -12,7 +12,7 @@ the equilibrium is the minimum of the convex potential ``F``, where all margins 
 With matched margins given (no singles) the exponential terms are absent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 
 from matching.economy import Economy
-from matching.kernel import DenseKernel, Kernel, Matches, sums
+from matching.kernel import DenseKernel, Factors, Kernel, Matches, sums
 
 _EPS = float(jnp.finfo(jnp.float64).eps)
 
@@ -102,21 +102,23 @@ def market_of(economy: Economy, kernel: Kernel | None = None) -> Market:
     )
 
 
-def factors(economy: Economy) -> tuple[jax.Array, jax.Array]:
+def factors(economy: Economy) -> Factors:
     """``u (N, d)``, ``v (J, d)`` with ``u_i·v_j = x_i'Φy_j/λ``, origins stacked, d the smaller."""
     skills = jnp.concatenate([origin.skills for origin in economy.origins])
     characteristics = economy.firms.characteristics
     affinity = economy.affinity / economy.scale
     if affinity.shape[0] <= affinity.shape[1]:
-        return skills, characteristics @ affinity.T
-    return skills @ affinity, characteristics
+        return Factors(skills, characteristics @ affinity.T)
+    return Factors(skills @ affinity, characteristics)
 
 
-def market_of_margins(log_affinity: jax.Array, mass_x: jax.Array, mass_y: jax.Array) -> Market:
-    """The market without outside options: matched margins given, kernel ``exp(log_affinity)``."""
+def market_of_margins(
+    kernel: Kernel, magnitude: jax.Array, mass_x: jax.Array, mass_y: jax.Array
+) -> Market:
+    """The market without outside options: matched margins given; ``magnitude`` of the affinity."""
     zeros_x, zeros_y = jnp.zeros_like(mass_x), jnp.zeros_like(mass_y)
     return Market(
-        kernel=DenseKernel(log_affinity),
+        kernel=kernel,
         log_worth_x=zeros_x,
         log_worth_y=zeros_y,
         log_weight_x=_log_mass(mass_x),
@@ -124,9 +126,15 @@ def market_of_margins(log_affinity: jax.Array, mass_x: jax.Array, mass_y: jax.Ar
         mass_x=jnp.where(mass_x > 0, mass_x, 1.0),
         mass_y=jnp.where(mass_y > 0, mass_y, 1.0),
         theta=jnp.asarray(0.5),
-        magnitude=jnp.abs(log_affinity).max(),
+        magnitude=magnitude,
         singles=False,
     )
+
+
+def prepared(market: Market) -> Market:
+    """The market as searches take it: the kernel in its fastest form, no derivatives."""
+    market = jax.lax.stop_gradient(market)
+    return replace(market, kernel=market.kernel.prepared())
 
 
 def log_partner_space(economy: Economy, mass: jax.Array) -> jax.Array:

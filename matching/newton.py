@@ -11,6 +11,8 @@ from matching.market import Market, excess, exponents, gaps, relative, rounding,
 
 # Continuation starts where no log kernel entry that is money over λ exceeds this size.
 _GENTLE = 8.0
+# Conjugate gradients leave this share of a step's residual; exact steps would cost more products.
+_INEXACT = 1e-4
 # A stage of the continuation is left as soon as Newton's steps are nearly whole.
 _NEAR = 0.8
 
@@ -51,7 +53,10 @@ def iterate(
         stalled = near & (residual > 0.25 * state.residual)
         best = (kappa == 1.0) & (stalled | (residual == 0.0)) | jnp.isnan(residual)
 
-        ds, minus_dt = solve_margins(matched, *gaps(market, s, t), -excess_x, excess_y)
+        ds, minus_dt = solve_margins(
+            matched, *gaps(market, s, t), -excess_x, excess_y,
+            grounded=not market.singles, tolerance=_INEXACT,
+        )  # fmt: skip
         dt = -minus_dt
         length = step_length(market, ds, dt)
         # a whole step is of 1e-8 at most; convergence is quadratic, so it is the last

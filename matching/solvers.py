@@ -20,10 +20,10 @@ def find_potentials(
     max_iter: int | jax.Array | None,
     start: tuple[jax.Array, jax.Array] | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Potentials ``s (N,)``, ``t (J,)`` and iterations; no derivative passes through the search."""
+    """Potentials ``s (N,)``, ``t (J,)`` of a prepared market, and the number of iterations."""
     if solver not in SOLVERS:
         raise InvalidInput([f"solver: {solver!r} is unknown; choose from {sorted(SOLVERS)}"])
     if start is None:
         start = (jnp.zeros_like(market.log_weight_x), jnp.zeros_like(market.log_weight_y))
     limit = MAX_ITER[solver] if max_iter is None else max_iter
-    return SOLVERS[solver](*jax.lax.stop_gradient((market, start)), _TOLERANCE, limit)
+    return SOLVERS[solver](market, jax.lax.stop_gradient(start), _TOLERANCE, limit)

@@ -1,0 +1,252 @@
+"""The kernel as a table between two diagonal scalings: products are all it costs.
+
+``exp(u_i·v_j) = exp(shift_x_i + shift_y_j) (table_ij + e_ij)``, ``|e_ij| ≤ error_x_i error_y_j``.
+The scalings absorb what is large, so that the table lies in [0, 1] and nothing overflows, and the
+potentials join them without touching the table, which is a matrix (:class:`Cells`) or the product
+of two thin ones (:class:`Features`).
+"""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.tree_util import register_dataclass
+
+# Sums over either side of stored exponentials keep their digits without another scaling while the
+# log affinity ranges over this much: terms that underflow are e^-400 beside the largest.
+STORED_RANGE = 300.0
+# Rows of a stored matrix that meet in one step of a transposed product.
+_BLOCK = 64
+
+
+class Table(Protocol):
+    """A matrix ``(N, J)`` behind its products."""
+
+    name: str
+
+    @property
+    def rank(self) -> int:
+        """A bound on the rank."""
+
+    def times(self, values: jax.Array) -> jax.Array:
+        """``table values``, from ``(J, k)`` to ``(N, k)``."""
+
+    def flipped(self) -> "Table":
+        """The transposed table."""
+
+    def rows(self, start: int, stop: int) -> "Table":
+        """Some rows alone."""
+
+
+@partial(register_dataclass, data_fields=["left", "right"], meta_fields=[])
+@dataclass(frozen=True)
+class Features:
+    """``table_ij = Σ_k left_ki right_kj``; a feature is a row, which lies together in memory."""
+
+    left: jax.Array  # (rank, N)
+    right: jax.Array  # (rank, J)
+
+    name = "low rank"
+
+    @property
+    def rank(self) -> int:  # noqa: D102
+        return len(self.left)
+
+    def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
+        return self.left.T @ (self.right @ values)
+
+    def flipped(self) -> "Features":  # noqa: D102
+        return Features(self.right, self.left)
+
+    def rows(self, start: int, stop: int) -> "Features":  # noqa: D102
+        return Features(self.left[:, start:stop], self.right)
+
+
+@partial(register_dataclass, data_fields=["blocks"], meta_fields=["count", "transposed"])
+@dataclass(frozen=True)
+class Cells:
+    """A stored matrix of ``count`` rows, or its transpose, in blocks of rows.
+
+    A transposed product sums a block's rows before it adds up blocks: either way the matrix is
+    read once, in the order in which it lies in memory.
+    """
+
+    blocks: jax.Array  # (B, b, J); rows after the last are zero
+    count: int
+    transposed: bool = False
+
+    name = "dense"
+
+    @property
+    def rank(self) -> int:  # noqa: D102
+        return min(self.count, self.blocks.shape[2])
+
+    def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
+        number, size, _ = self.blocks.shape
+        if not self.transposed:
+            product = jnp.einsum("bij,jk->bik", self.blocks, values)
+            return product.reshape(number * size, -1)[: self.count]
+        padded = jnp.pad(values, ((0, number * size - self.count), (0, 0)))
+        padded = padded.reshape(number, size, -1)
+        return jnp.einsum("bij,bik->bjk", self.blocks, padded).sum(0)
+
+    def flipped(self) -> "Cells":  # noqa: D102
+        return replace(self, transposed=not self.transposed)
+
+    def rows(self, start: int, stop: int) -> "Cells":  # noqa: D102
+        rows = self.blocks.reshape(-1, self.blocks.shape[2])[start:stop]
+        return cells(rows)
+
+
+def cells(matrix: jax.Array) -> Cells:
+    """A matrix ``(N, J)`` as :class:`Cells`."""
+    count, columns = matrix.shape
+    padded = jnp.pad(matrix, ((0, -count % _BLOCK), (0, 0)))
+    return Cells(padded.reshape(-1, _BLOCK, columns), count)
+
+
+@partial(
+    register_dataclass,
+    data_fields=["u", "v", "table", "shift_x", "shift_y", "error_x", "error_y"],
+    meta_fields=[],
+)
+@dataclass(frozen=True)
+class ScaledKernel:
+    """``exp(u_i·v_j)`` as a table between scalings, with the bound on its error.
+
+    The table is found outside of any trace; derivatives go through ``u`` and ``v``.
+    """
+
+    u: jax.Array  # (N, d)
+    v: jax.Array  # (J, d)
+    table: Table  # (N, J)
+    shift_x: jax.Array  # (N,)
+    shift_y: jax.Array  # (J,)
+    error_x: jax.Array  # (N,)
+    error_y: jax.Array  # (J,)
+
+    @property
+    def name(self) -> str:  # noqa: D102
+        return self.table.name
+
+    def of(self, u: jax.Array, v: jax.Array) -> "ScaledKernel":
+        """This kernel with derivatives through ``u`` and ``v``; NaN if they are not its own."""
+        own = _near(u, self.u) & _near(v, self.v)
+        return replace(self, u=u, v=v, shift_x=jnp.where(own, self.shift_x, jnp.nan))
+
+    def prepared(self) -> "ScaledKernel":  # noqa: D102
+        return self
+
+    def scaled(self, kappa: jax.Array) -> "ScaledKernel":  # noqa: D102
+        del kappa
+        return self
+
+    def largest(self) -> jax.Array:  # noqa: D102
+        return jnp.zeros(())
+
+    def flipped(self) -> "ScaledKernel":
+        """The kernel with the two sides exchanged."""
+        return ScaledKernel(
+            self.v, self.u, self.table.flipped(), self.shift_y, self.shift_x, self.error_y,
+            self.error_x,
+        )  # fmt: skip
+
+    def log_row_sums(self, column: jax.Array) -> jax.Array:
+        """``log Σ_j exp(u_i·v_j + column_j)``; a sum lost in the table's error is that error."""
+        column = self.shift_y + column
+        top = column.max()
+        scale = jnp.exp(column - top)
+        total = self.table.times(scale[:, None])[:, 0]
+        least = self.error_x * (self.error_y @ scale)
+        return jnp.log(jnp.maximum(total, least)) + top + self.shift_x
+
+    def log_column_sums(self, row: jax.Array) -> jax.Array:  # noqa: D102
+        return self.flipped().log_row_sums(row)
+
+    def matches(self, row: jax.Array, column: jax.Array) -> "ScaledMatches":  # noqa: D102
+        return ScaledMatches(self, row, column)
+
+
+def stored_kernel(log_affinity: jax.Array) -> ScaledKernel:
+    """The exponentials of a log affinity ``(N, J)``, each row scaled to a largest one of 1."""
+    top = log_affinity.max(1)
+    rows, columns = log_affinity.shape
+    return ScaledKernel(
+        u=jnp.zeros((rows, 0)),
+        v=jnp.zeros((columns, 0)),
+        table=cells(jnp.exp(log_affinity - top[:, None])),
+        shift_x=top,
+        shift_y=jnp.zeros(columns),
+        error_x=jnp.zeros(rows),
+        error_y=jnp.zeros(columns),
+    )
+
+
+@partial(register_dataclass, data_fields=["kernel", "row", "column"], meta_fields=[])
+@dataclass(frozen=True)
+class ScaledMatches:
+    """``π_ij = exp(row_i + shift_x_i) table_ij exp(column_j + shift_y_j)``."""
+
+    kernel: ScaledKernel
+    row: jax.Array
+    column: jax.Array
+
+    def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
+        return _times(self.kernel, self.row, self.column, values)
+
+    def transposed_times(self, values: jax.Array) -> jax.Array:  # noqa: D102
+        return _times(self.kernel.flipped(), self.column, self.row, values)
+
+    def error(self) -> tuple[jax.Array, jax.Array]:  # noqa: D102
+        scale_x, scale_y = _balanced(self.kernel, self.row, self.column)
+        error_x, error_y = scale_x * self.kernel.error_x, scale_y * self.kernel.error_y
+        return error_x * error_y.sum(), error_y * error_x.sum()
+
+    def rows(self, start: int, stop: int) -> "ScaledMatches":  # noqa: D102
+        k = self.kernel
+        part = replace(
+            k, u=k.u[start:stop], table=k.table.rows(start, stop), shift_x=k.shift_x[start:stop],
+            error_x=k.error_x[start:stop],
+        )  # fmt: skip
+        return ScaledMatches(part, self.row[start:stop], self.column)
+
+
+def _near(factor: jax.Array, own: jax.Array) -> jax.Array:
+    """Whether a factor is the one that the table was made for, but for rounding."""
+    distance = jnp.abs(lax.stop_gradient(factor) - own).max()
+    return distance <= 1e-12 * jnp.abs(own).max()
+
+
+def _balanced(
+    kernel: ScaledKernel, row: jax.Array, column: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The two diagonal scalings, the larger exponents moved to the rows."""
+    column = kernel.shift_y + column
+    top = lax.stop_gradient(column.max())
+    return jnp.exp(kernel.shift_x + row + top), jnp.exp(column - top)
+
+
+@jax.custom_jvp
+def _times(kernel: ScaledKernel, row: jax.Array, column: jax.Array, values: jax.Array) -> jax.Array:
+    scale_x, scale_y = _balanced(kernel, row, column)
+    return scale_x[:, None] * kernel.table.times(scale_y[:, None] * values)
+
+
+@_times.defjvp
+def _times_jvp(primals: Any, tangents: Any) -> Any:
+    """``dπ_ij/π_ij = du_i·v_j + u_i·dv_j + drow_i + dcolumn_j``; products cost no more for it."""
+    kernel, row, column, values = primals
+    d_kernel, d_row, d_column, d_values = tangents
+
+    def times(weights: jax.Array) -> jax.Array:
+        return _times(kernel, row, column, weights)
+
+    result = times(values)
+    change = d_row[:, None] * result + times(d_values + d_column[:, None] * values)
+    for k in range(kernel.u.shape[1]):
+        change += d_kernel.u[:, k, None] * times(kernel.v[:, k, None] * values)
+        change += kernel.u[:, k, None] * times(d_kernel.v[:, k, None] * values)
+    return result, change
