@@ -14,7 +14,7 @@ from matching.economy import Economy
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
 from matching.kernel import DenseKernel, Kernel, Matches
-from matching.kernel_choice import solve_by_kernels
+from matching.kernel_ladder import solve_by_kernels
 from matching.market import active, exponents, factors, log_partner_space, market_of, prepared
 from matching.solvers import find_potentials
 from matching.status import raise_unless_converged, verdict

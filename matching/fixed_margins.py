@@ -13,7 +13,8 @@ from matching.certificate import residuals
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
 from matching.kernel import DenseKernel, Factors, Kernel, Matches
-from matching.kernel_choice import dense_kernel, solve_by_kernels
+from matching.kernel_choice import dense_kernel
+from matching.kernel_ladder import solve_by_kernels
 from matching.market import active, exponents, market_of_margins, prepared
 from matching.solvers import find_potentials
 from matching.status import raise_unless_converged, verdict
@@ -66,11 +67,6 @@ class FixedMargins:
     def max_residual(self) -> jax.Array:
         """Largest relative residual of any margin, both sides."""
         return jnp.maximum(self.residual_x.max(), self.residual_y.max())
-
-    @property
-    def wage_error_bound(self) -> jax.Array:
-        """Zero: without outside options the level of wages is a choice of gauge."""
-        return jnp.zeros(())
 
     @property
     def potentials(self) -> tuple[jax.Array, jax.Array]:

@@ -1,9 +1,6 @@
 """Which kernel a market takes: dense where small, low rank where that pays, else streamed."""
 
-import logging
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -11,47 +8,25 @@ import numpy as np
 
 from matching.economy import Economy
 from matching.errors import InvalidInput
-from matching.kernel import DenseKernel, Factors, Kernel, Matches, sums
-from matching.low_rank import low_rank_kernel
+from matching.kernel import DenseKernel, Factors, Kernel
+from matching.low_rank import TOLERANCE, RankTooLow, low_rank_kernel
 from matching.market import factors
-from matching.scaled_kernel import STORED_RANGE, ScaledKernel, ScaledMatches
-from matching.status import Status
+from matching.memory import available_bytes, gigabytes
+from matching.scaled_kernel import STORED_RANGE, ScaledKernel
 from matching.streamed_kernel import StreamedKernel
 
 KERNELS = ("auto", "dense", "streamed", "low rank")
 
 # Up to this many cells the matrix of matches is wanted as such and costs little.
 _SMALL = 1_000_000
-# A dense kernel and what a solver derives from it must fit in this many bytes.
+# What a solver holds: bytes a cell of a dense kernel, copies of features, arrays of each type.
+_DENSE_CELL, _COPIES, _ARRAYS = 24.0, 2.5, 30
+# A dense kernel is not chosen beyond so many bytes, however large the machine.
 _DENSE_BYTES = 4e9
 # Low rank pays where it is this many times smaller than the matrix.
 _SAVING = 3.0
-# Cells that a streamed kernel forms at a time.
-_BLOCK_CELLS = 4_000_000
-
-
-# The error asked for where the first low rank did not do.
-_CLOSER = 1e-12
-
-_LOG = logging.getLogger("matching")
-
-
-class _Solved(Protocol):
-    """What a solution says of itself."""
-
-    @property
-    def status(self) -> jax.Array: ...
-    @property
-    def max_residual(self) -> jax.Array: ...
-    @property
-    def wage_error_bound(self) -> jax.Array: ...
-    @property
-    def all_matches(self) -> Matches: ...
-    @property
-    def potentials(self) -> tuple[jax.Array, jax.Array]: ...
-
-
-_S = TypeVar("_S", bound=_Solved)
+# Cells that a streamed kernel forms at a time, and copies of them that it holds.
+_BLOCK_CELLS, _BLOCK_COPIES = 4_000_000, 4.0
 
 
 @dataclass(frozen=True)
@@ -62,21 +37,45 @@ class KernelChoice:
     reason: str
 
 
-def choose_kernel(economy: Economy, name: str = "auto", *, low_rank: bool = True) -> Kernel:
+def choose_kernel(
+    economy: Economy,
+    name: str = "auto",
+    *,
+    low_rank: bool = True,
+    rank: int | None = None,
+    memory: float | None = None,
+) -> Kernel:
     """The kernel called ``name``, or the one that suits the economy; see :func:`explain_kernel`."""
-    return explain_kernel(economy, name, low_rank=low_rank).kernel
+    return explain_kernel(economy, name, low_rank=low_rank, rank=rank, memory=memory).kernel
 
 
-def explain_kernel(economy: Economy, name: str = "auto", *, low_rank: bool = True) -> KernelChoice:
+def explain_kernel(
+    economy: Economy,
+    name: str = "auto",
+    *,
+    low_rank: bool = True,
+    rank: int | None = None,
+    memory: float | None = None,
+) -> KernelChoice:
     """Choose a kernel for an economy and say why; ``low_rank=False`` leaves that one out.
 
-    Raises :class:`~matching.errors.InvalidInput` for an unknown name, for a low rank that would
-    not be one, and for any kernel but the dense one inside ``jit``, where nothing is known.
+    ``rank`` is the most features of a low rank, ``memory`` the most bytes of a kernel and what a
+    solver makes of it; else what the machine has free.
+
+    Raises :class:`~matching.errors.InvalidInput` for an unknown name, for a rank that cannot meet
+    the bound on the error, for a kernel that does not fit (with those that do), and for any kernel
+    but the dense one inside ``jit``, where nothing is known.
     """
     mass_x = jnp.concatenate([origin.mass for origin in economy.origins])
     return kernel_of_factors(
-        factors(economy), mass_x, economy.firms.mass, name, low_rank=low_rank
-    )  # fmt: skip
+        factors(economy),
+        mass_x,
+        economy.firms.mass,
+        name,
+        low_rank=low_rank,
+        rank=rank,
+        memory=memory,
+    )
 
 
 def kernel_of_factors(
@@ -86,6 +85,8 @@ def kernel_of_factors(
     name: str = "auto",
     *,
     low_rank: bool = True,
+    rank: int | None = None,
+    memory: float | None = None,
 ) -> KernelChoice:
     """Choose a kernel for the log affinity ``u_i·v_j`` of types with these masses."""
     if name not in KERNELS:
@@ -100,22 +101,46 @@ def kernel_of_factors(
     cells = len(u) * len(v)
     if traced or (name in ("auto", "dense") and cells <= _SMALL):
         return KernelChoice(DenseKernel(u @ v.T), f"dense: {cells:,} cells are few")
+    budget = _Budget(len(u), len(v), available_bytes() if memory is None else memory)
     if name == "dense":
+        budget.require("dense", budget.dense)
         return KernelChoice(dense_kernel(u @ v.T), f"dense: {cells:,} cells, as asked")
     if name == "low rank" or (name == "auto" and low_rank):
-        kernel = _low_rank(pair, mass_x, mass_y, name)
-        if kernel is not None:
+        budget.require(name, budget.types)
+        most = budget.rank
+        if name == "auto":
+            most = min(most, max(1, int(cells / (_SAVING * (len(u) + len(v))))))
+        most = min(most, rank or most)
+        kernel = low_rank_of_factors(pair, mass_x, mass_y, most)
+        if isinstance(kernel, ScaledKernel):
             return KernelChoice(
                 kernel, f"low rank: {cells:,} cells have numerical rank {kernel.table.rank}"
             )
         if name == "low rank":
-            raise InvalidInput(["kernel: the affinity of this economy is not of low rank; choose "
-                                "'streamed' or 'dense'"])  # fmt: skip
-    if name == "auto" and 24.0 * cells <= _DENSE_BYTES:
+            raise InvalidInput(
+                [f"kernel: {kernel.explanation(most)}; choose 'streamed' or 'dense'"]
+            )
+    if name == "auto" and budget.dense <= min(_DENSE_BYTES, budget.available):
         return KernelChoice(dense_kernel(u @ v.T), f"dense: {cells:,} cells of no low rank fit")
-    block = max(1, _BLOCK_CELLS // len(v))
+    budget.require("streamed", budget.streamed(1))
+    block = budget.block
     reason = f"streamed: {cells:,} cells of no low rank, {block:,} worker types at a time"
     return KernelChoice(StreamedKernel(u, v, block), reason)
+
+
+def low_rank_of_factors(
+    pair: Factors,
+    mass_x: jax.Array,
+    mass_y: jax.Array,
+    most: int,
+    log_density: tuple[np.ndarray, np.ndarray] | None = None,
+    tolerance: float = TOLERANCE,
+) -> ScaledKernel | RankTooLow:
+    """The low-rank kernel for types of these masses, of at most ``most`` features."""
+    u, v, weight_x, weight_y = (np.asarray(value) for value in (*pair, mass_x, mass_y))
+    return low_rank_kernel(
+        u, v, weight_x, weight_y, log_density=log_density, tolerance=tolerance, max_rank=most
+    )
 
 
 def dense_kernel(log_affinity: jax.Array) -> DenseKernel:
@@ -125,64 +150,53 @@ def dense_kernel(log_affinity: jax.Array) -> DenseKernel:
     return DenseKernel(log_affinity, bool(jnp.ptp(log_affinity) <= STORED_RANGE))
 
 
-def solve_by_kernels(
-    pair: Factors,
-    mass_x: jax.Array,
-    mass_y: jax.Array,
-    kernel: str | Kernel,
-    solve: Callable[[Kernel, Any], _S],
-    start: Any = None,
-) -> _S:
-    """Solve with a given kernel, or with the first of those that suit that is certified.
+@dataclass(frozen=True)
+class _Budget:
+    """What each kernel of ``rows × columns`` cells needs of the memory that is available."""
 
-    ``solve`` takes a kernel and potentials to start from. After a low rank that leaves a solution
-    uncertified comes a closer one, made for the types that it matched, then an exact kernel.
-    """
-    if not isinstance(kernel, str):
-        return solve(kernel, start)
-    chosen = kernel_of_factors(pair, mass_x, mass_y, kernel).kernel
-    solution = solve(chosen, start)
-    if kernel != "auto" or chosen.name != "low rank" or solution.status == Status.CERTIFIED:
-        return solution
-    if np.isfinite(solution.max_residual):
-        _LOG.info("the low-rank kernel left the solution uncertified; absorbing its potentials")
-        closer = _absorbing(pair, mass_x, mass_y, solution.all_matches)
-        if closer is not None:
-            start = solution.potentials
-            solution = solve(closer, start)
-            if solution.status == Status.CERTIFIED:
-                return solution
-    exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False).kernel
-    _LOG.info("no low-rank kernel certified the solution; solving with the %s one", exact.name)
-    return solve(exact, start)
+    rows: int
+    columns: int
+    available: float
 
+    @property
+    def types(self) -> float:
+        """Bytes of the arrays that every kernel needs."""
+        return 8.0 * _ARRAYS * (self.rows + self.columns)
 
-def _low_rank(
-    pair: Factors, mass_x: jax.Array, mass_y: jax.Array, name: str, **absorbed: Any
-) -> ScaledKernel | None:
-    """The low-rank kernel for types of these masses, where it pays or was asked for by name."""
-    u, v = (np.asarray(side) for side in pair)
-    most = min(len(u), len(v))
-    if name == "auto":
-        most = max(1, int(len(u) * len(v) / (_SAVING * (len(u) + len(v)))))
-    return low_rank_kernel(u, v, np.asarray(mass_x), np.asarray(mass_y), max_rank=most, **absorbed)
+    @property
+    def dense(self) -> float:
+        """Bytes of a dense kernel."""
+        return self.types + _DENSE_CELL * self.rows * self.columns
 
+    def streamed(self, block: int) -> float:
+        """Bytes of a streamed kernel that forms ``block`` rows at a time."""
+        return self.types + 8.0 * _BLOCK_COPIES * block * self.columns
 
-def _absorbing(
-    pair: Factors, mass_x: jax.Array, mass_y: jax.Array, matches: Matches
-) -> ScaledKernel | None:
-    """The low-rank kernel whose table is the density of these matches, centred on them."""
-    assert isinstance(matches, ScaledMatches)
+    @property
+    def block(self) -> int:
+        """Rows that a streamed kernel forms at a time."""
+        fits = (self.available - self.types) / (8.0 * _BLOCK_COPIES * self.columns)
+        return max(1, min(self.rows, _BLOCK_CELLS // self.columns, int(min(fits, 1e12))))
 
-    def potential(exponent: jax.Array, mass: jax.Array) -> np.ndarray:
-        log_density = exponent - jnp.log(mass / mass.sum())
-        least = log_density.min(where=mass > 0, initial=jnp.inf)
-        return np.asarray(jnp.where(mass > 0, log_density, least))
+    @property
+    def rank(self) -> int:
+        """Features that fit."""
+        each = 8.0 * _COPIES * (self.rows + self.columns)
+        fits = (self.available - self.types) / each
+        return max(1, int(min(fits, self.rows, self.columns)))
 
-    return _low_rank(
-        pair,
-        *sums(matches, (len(mass_x), len(mass_y))),
-        "auto",
-        log_density=(potential(matches.row, mass_x), potential(matches.column, mass_y)),
-        tolerance=_CLOSER,
-    )
+    def require(self, name: str, need: float) -> None:
+        """Raise unless so many bytes are available, with the kernels that would fit."""
+        if need <= self.available:
+            return
+        fits = []
+        if self.streamed(1) <= self.available:
+            size = gigabytes(self.streamed(self.block))
+            fits.append(f"'streamed', {self.block:,} worker types at a time, {size}")
+            fits.append(f"'low rank' where the affinity has a rank of at most {self.rank:,}")
+        what = f"what would fit: {'; '.join(fits)}; or" if fits else "no kernel fits; take"
+        raise InvalidInput(
+            [f"memory: a {name} kernel of {self.rows:,} x {self.columns:,} types needs "
+             f"{gigabytes(need)} and {gigabytes(self.available)} are available; {what} a machine "
+             f"or device with more, or fewer types"]
+        )  # fmt: skip

@@ -15,6 +15,7 @@ Where potentials are known they are absorbed: with each type's features scaled b
 ``ρ_u ρ_v exp(−|u−v|²/2)`` is the density of matches, errors are those of the margins.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -32,6 +33,22 @@ _EPS = float(np.finfo(np.float64).eps)
 _SAMPLE, _PER_PIVOT, _MOST_PIVOTS = 256, 4, 2000
 # Features that are computed at a time.
 _BLOCK = 1_000_000
+
+
+class RankTooLow(NamedTuple):
+    """Why there is no low-rank kernel: the rank needed, if known, and the error at that allowed."""
+
+    needed: int | None
+    bound: float
+
+    def explanation(self, rank: int) -> str:
+        """The two in words, for a rank that was allowed."""
+        if self.needed is None:
+            return f"the affinity of these types is not of rank {rank:,}, nor of any near it"
+        return (
+            f"rank {rank:,} leaves an error of {self.bound:.1g} of the largest match; "
+            f"{TOLERANCE:.0e} is asked, which takes rank {self.needed:,}"
+        )
 
 
 class _Side(NamedTuple):
@@ -70,14 +87,14 @@ def low_rank_kernel(
     log_density: tuple[np.ndarray, np.ndarray] | None = None,
     tolerance: float = TOLERANCE,
     max_rank: int = 1000,
-) -> ScaledKernel | None:
+) -> ScaledKernel | RankTooLow:
     """The low-rank kernel of ``exp(u_i·v_j)`` for ``u (N, d)``, ``v (J, d)``.
 
     ``log_density (N,), (J,)`` are potentials with which ``exp(u_i·v_j + p_i + q_j)`` is the density
     of matches, where they are known. ``tolerance`` is the error asked for on that density, else on
     ``exp(−|u−v|²/2) ≤ 1``, for any type on the average over its partners' weights; the kernel's own
-    errors say what was reached, rounding included. ``None`` where more than ``max_rank`` features
-    would be needed.
+    errors say what was reached, rounding included. :class:`RankTooLow` where more than ``max_rank``
+    features would be needed.
     """
     share_x, share_y = _shares(len(u), weight_x), _shares(len(v), weight_y)
     centre_u, centre_v = share_x @ u, share_y @ v
@@ -94,10 +111,10 @@ def low_rank_kernel(
     side_x, side_y = _Side(a, np.exp(log_rho_x), share_x), _Side(b, np.exp(log_rho_y), share_y)
     basis = _basis(side_x, side_y, tolerance, max_rank)
     if basis is None:
-        return None
-    cut_x, cut_y = _cut(basis, side_x, side_y, tolerance)
+        return RankTooLow(None, math.inf)
+    cut_x, cut_y, lost = _cut(basis, side_x, side_y, tolerance)
     if cut_x.rank > max_rank:
-        return None
+        return RankTooLow(cut_x.rank, float(lost[max_rank]))
     left, error_x = _features(basis, cut_x, side_x)
     right, error_y = _features(basis, cut_y, side_y)
     return ScaledKernel(
@@ -166,7 +183,7 @@ def _basis(x: _Side, y: _Side, tolerance: float, max_rank: int) -> _Basis | None
         rho = np.concatenate([some_x.rho, some_y.rho])
         gaussian = _gaussian(sample, sample) * np.outer(rho, rho)
         factor, pivot, rank, _ = dpstrf(gaussian, tol=tolerance, lower=1, overwrite_a=1)
-        if rank > min(2 * max_rank, _MOST_PIVOTS):
+        if rank > min(max(2 * max_rank, _SAMPLE), _MOST_PIVOTS):
             return None
         if _PER_PIVOT * rank <= len(rho) or len(rho) == len(x.rho) + len(y.rho):
             pivots = pivot[:rank] - 1
@@ -204,8 +221,11 @@ def _uncut(basis: _Basis, side: _Side) -> np.ndarray:
     return np.asarray(solved.T)
 
 
-def _cut(basis: _Basis, x: _Side, y: _Side, tolerance: float) -> tuple[_Cut, _Cut]:
-    """The change of features on both sides, by the singular values of their product."""
+def _cut(basis: _Basis, x: _Side, y: _Side, tolerance: float) -> tuple[_Cut, _Cut, np.ndarray]:
+    """The change of features on both sides, by the singular values of their product.
+
+    Last, the error that a cut at each rank leaves.
+    """
     count = max(_SAMPLE, _PER_PIVOT * len(basis.rho))
 
     def sample(side: _Side) -> tuple[np.ndarray, np.ndarray]:
@@ -232,7 +252,7 @@ def _cut(basis: _Basis, x: _Side, y: _Side, tolerance: float) -> tuple[_Cut, _Cu
     tails_x, tails_y = tails(features_x, whiten_x), tails(features_y, whiten_y)
     lost = np.maximum(tails_x.max(0) * (share_y @ tails_y), tails_y.max(0) * (share_x @ tails_x))
     rank = max(1, int(np.sum(lost > tolerance)))
-    return _Cut(whiten_x, size, rank), _Cut(whiten_y, size, rank)
+    return _Cut(whiten_x, size, rank), _Cut(whiten_y, size, rank), lost
 
 
 def _features(basis: _Basis, cut: _Cut, side: _Side) -> tuple[np.ndarray, np.ndarray]:

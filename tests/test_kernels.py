@@ -177,6 +177,27 @@ print(float(eq.max_residual), float(statistics(eq)["unemployment_rate"]))
     assert run.returncode == 0, run.stderr[-2000:]
 
 
+def test_a_rank_that_cannot_meet_the_bound_is_refused_with_the_bound_that_it_meets():
+    economy = _economy(120, 100, 1, 4.0)
+    needed = choose_kernel(economy, "low rank").table.rank
+    assert choose_kernel(economy, "low rank", rank=needed).table.rank == needed
+    with pytest.raises(InvalidInput, match=rf"rank 4 leaves an error of .* takes rank {needed}"):
+        choose_kernel(economy, "low rank", rank=4)
+
+
+def test_memory_that_cannot_hold_a_kernel_is_refused_with_what_would_fit():
+    economy = _economy(2000, 1000, 1, 2.0)  # 48 MB dense
+    assert choose_kernel(economy, "dense", memory=60e6).name == "dense"
+    with pytest.raises(InvalidInput, match=r"dense kernel of 2,000 x 1,000 types needs 0.0487 GB"):
+        choose_kernel(economy, "dense", memory=10e6)
+    with pytest.raises(InvalidInput, match=r"'streamed', 290 worker types at a time, 0.01 GB"):
+        choose_kernel(economy, "dense", memory=10e6)
+    assert choose_kernel(economy, "streamed", memory=10e6).block == 290
+    assert choose_kernel(economy, low_rank=False, memory=10e6).name == "streamed"
+    with pytest.raises(InvalidInput, match="no kernel fits"):
+        choose_kernel(economy, "streamed", memory=1e5)
+
+
 def test_unknown_kernels_and_choices_inside_jit_are_refused():
     economy = _economy(20, 20, 1, 2.0)
     with pytest.raises(InvalidInput, match="'sparse' is unknown"):

@@ -1,0 +1,101 @@
+"""From the cheapest kernel to the one that proves its solution."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Protocol, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from matching.kernel import Factors, Kernel, Matches, sums
+from matching.kernel_choice import kernel_of_factors, low_rank_of_factors
+from matching.low_rank import RankTooLow
+from matching.scaled_kernel import ScaledKernel, ScaledMatches
+from matching.status import Status
+from matching.streamed_kernel import StreamedKernel
+
+# The error asked for where the first low rank did not do, and how much larger its rank may be.
+_CLOSER, _MORE = 1e-12, 3
+
+_LOG = logging.getLogger("matching")
+
+
+class _Solved(Protocol):
+    """What a solution says of itself."""
+
+    @property
+    def status(self) -> jax.Array: ...
+    @property
+    def max_residual(self) -> jax.Array: ...
+    @property
+    def all_matches(self) -> Matches: ...
+    @property
+    def potentials(self) -> tuple[jax.Array, jax.Array]: ...
+
+
+_S = TypeVar("_S", bound=_Solved)
+
+
+def solve_by_kernels(
+    pair: Factors,
+    mass_x: jax.Array,
+    mass_y: jax.Array,
+    kernel: str | Kernel,
+    solve: Callable[[Kernel, Any], _S],
+    start: Any = None,
+) -> _S:
+    """Solve with a given kernel, or with the first of those that suit that is certified.
+
+    ``solve`` takes a kernel and potentials to start from. After a low rank that leaves a solution
+    uncertified comes a closer one, made for the types that it matched, then an exact kernel.
+    """
+    if not isinstance(kernel, str):
+        return _within_memory(kernel, solve, start)
+    chosen = kernel_of_factors(pair, mass_x, mass_y, kernel).kernel
+    solution = _within_memory(chosen, solve, start)
+    if kernel != "auto" or chosen.name != "low rank" or solution.status == Status.CERTIFIED:
+        return solution
+    if np.isfinite(solution.max_residual):
+        _LOG.info("the low-rank kernel left the solution uncertified; absorbing its potentials")
+        closer = _absorbing(pair, mass_x, mass_y, solution.all_matches)
+        if isinstance(closer, ScaledKernel):
+            start = solution.potentials
+            solution = solve(closer, start)
+            if solution.status == Status.CERTIFIED:
+                return solution
+    exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False).kernel
+    _LOG.info("no low-rank kernel certified the solution; solving with the %s one", exact.name)
+    return _within_memory(exact, solve, start)
+
+
+def _within_memory(kernel: Kernel, solve: Callable[[Kernel, Any], _S], start: Any) -> _S:
+    """Solve, with blocks of half the size each time that memory runs out."""
+    while True:
+        try:
+            return solve(kernel, start)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            if not isinstance(kernel, StreamedKernel) or kernel.block == 1:
+                raise
+            kernel = replace(kernel, block=kernel.block // 2)
+            _LOG.warning("memory ran out; going on with %d worker types at a time", kernel.block)
+
+
+def _absorbing(
+    pair: Factors, mass_x: jax.Array, mass_y: jax.Array, matches: Matches
+) -> ScaledKernel | RankTooLow:
+    """The low-rank kernel whose table is the density of these matches, centred on them."""
+    assert isinstance(matches, ScaledMatches)
+
+    def potential(exponent: jax.Array, mass: jax.Array) -> np.ndarray:
+        log_density = exponent - jnp.log(mass / mass.sum())
+        least = log_density.min(where=mass > 0, initial=jnp.inf)
+        return np.asarray(jnp.where(mass > 0, log_density, least))
+
+    density = potential(matches.row, mass_x), potential(matches.column, mass_y)
+    matched = sums(matches, (len(mass_x), len(mass_y)))
+    most = _MORE * matches.kernel.table.rank
+    return low_rank_of_factors(pair, *matched, most, density, _CLOSER)
