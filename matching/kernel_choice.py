@@ -60,7 +60,7 @@ def explain_kernel(
     """Choose a kernel for an economy and say why; ``low_rank=False`` leaves that one out.
 
     ``rank`` is the most features of a low rank, ``memory`` the most bytes of a kernel and what a
-    solver makes of it; else what the machine has free.
+    solver makes of it; else what the device or the limits of the process leave.
 
     Raises :class:`~matching.errors.InvalidInput` for an unknown name, for a rank that cannot meet
     the bound on the error, for a kernel that does not fit (with those that do), and for any kernel
