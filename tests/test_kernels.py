@@ -177,6 +177,29 @@ print(float(eq.max_residual), float(statistics(eq)["unemployment_rate"]))
     assert run.returncode == 0, run.stderr[-2000:]
 
 
+def test_streamed_sums_never_build_the_matrix_and_agree_with_low_rank():
+    # 40,000 × 8,000 cells would take 2.6 GB; the process may take 1.5
+    script = """
+import resource
+resource.setrlimit(resource.RLIMIT_DATA, (1536 << 20, 1536 << 20))
+import jax; jax.config.update("jax_enable_x64", True)
+import jax.numpy as jnp
+from tests.test_kernels import _economy
+from matching import choose_kernel
+from matching.kernel import sums
+economy = _economy(40_000, 8_000, 1, 2.0)
+row, column = jnp.zeros(40_000), jnp.zeros(8_000)
+totals = {}
+for name in ("streamed", "low rank"):
+    matches = choose_kernel(economy, name).matches(row, column)
+    totals[name] = sums(matches, (40_000, 8_000))
+for exact, near, error in zip(totals["streamed"], totals["low rank"], matches.error()):
+    assert jnp.all(jnp.abs(exact - near) <= error + 1e-13 * exact)
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+
+
 def test_a_rank_that_cannot_meet_the_bound_is_refused_with_the_bound_that_it_meets():
     economy = _economy(120, 100, 1, 4.0)
     needed = choose_kernel(economy, "low rank").table.rank
