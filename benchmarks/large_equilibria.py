@@ -78,13 +78,14 @@ def market(workers: int, firms: int, skills: int, reach: float) -> Economy:
 def _one(workers: int, firms: int, skills: int, reach: float) -> dict[str, object]:
     economy = market(workers, firms, skills, reach)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    jax.block_until_ready(solve_equilibrium(economy))  # compiles
+    equilibrium = jax.block_until_ready(solve_equilibrium(economy))  # compiles
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
     for _ in range(_REPEATS):
+        del equilibrium
         start = time.perf_counter()
         equilibrium = jax.block_until_ready(solve_equilibrium(economy))
         seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()
     kernel = choose_kernel(economy)
     choosing = time.perf_counter() - start

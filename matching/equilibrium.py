@@ -175,6 +175,7 @@ def solve_equilibrium(
     max_iter: int | None = None,
     throw: bool = True,
     start: tuple[jax.Array, jax.Array] | None = None,
+    memory: float | None = None,
 ) -> Equilibrium:
     """Find the equilibrium of an economy, with a certificate.
 
@@ -183,7 +184,8 @@ def solve_equilibrium(
     in ``λ``) or ``"ipfp"`` (iterated proportional fitting, slower where few are unmatched).
     ``kernel`` is ``"auto"``, the name of a kernel, or what :func:`choose_kernel` returned; only a
     dense one can be chosen inside ``jit``. ``start`` takes the ``potentials`` of an equilibrium of
-    a nearby economy of the same types, which saves iterations.
+    a nearby economy of the same types, which saves iterations. ``memory`` is the most bytes that a
+    kernel may take, within what the device and the limits of the process leave.
 
     With ``throw`` an equilibrium whose margins are not met raises
     :class:`~matching.errors.NotConverged`, which carries the result; without, or inside ``jit``,
@@ -206,6 +208,7 @@ def solve_equilibrium(
         kernel,
         lambda chosen, start: _solve(economy, chosen, solver, max_iter, start),
         start,
+        memory,
     )
     if throw:
         raise_unless_converged(equilibrium)

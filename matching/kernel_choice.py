@@ -1,5 +1,6 @@
 """Which kernel a market takes: dense where small, low rank where that pays, else streamed."""
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -60,7 +61,7 @@ def explain_kernel(
     """Choose a kernel for an economy and say why; ``low_rank=False`` leaves that one out.
 
     ``rank`` is the most features of a low rank, ``memory`` the most bytes of a kernel and what a
-    solver makes of it; else what the device or the limits of the process leave.
+    solver makes of it, within what the device and the limits of the process leave.
 
     Raises :class:`~matching.errors.InvalidInput` for an unknown name, for a rank that cannot meet
     the bound on the error, for a kernel that does not fit (with those that do), and for any kernel
@@ -101,7 +102,7 @@ def kernel_of_factors(
     cells = len(u) * len(v)
     if traced or (name in ("auto", "dense") and cells <= _SMALL):
         return KernelChoice(DenseKernel(u @ v.T), f"dense: {cells:,} cells are few")
-    budget = _Budget(len(u), len(v), available_bytes() if memory is None else memory)
+    budget = _Budget(len(u), len(v), min(available_bytes(), math.inf if memory is None else memory))
     if name == "dense":
         budget.require("dense", budget.dense)
         return KernelChoice(dense_kernel(u @ v.T), f"dense: {cells:,} cells, as asked")

@@ -45,6 +45,7 @@ def solve_by_kernels(
     kernel: str | Kernel,
     solve: Callable[[Kernel, Any], _S],
     start: Any = None,
+    memory: float | None = None,
 ) -> _S:
     """Solve with a given kernel, or with the first of those that suit that is certified.
 
@@ -53,7 +54,7 @@ def solve_by_kernels(
     """
     if not isinstance(kernel, str):
         return _within_memory(kernel, solve, start)
-    chosen = kernel_of_factors(pair, mass_x, mass_y, kernel).kernel
+    chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory).kernel
     solution = _within_memory(chosen, solve, start)
     if kernel != "auto" or chosen.name != "low rank" or solution.status == Status.CERTIFIED:
         return solution
@@ -65,7 +66,7 @@ def solve_by_kernels(
             solution = solve(closer, start)
             if solution.status == Status.CERTIFIED:
                 return solution
-    exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False).kernel
+    exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory).kernel
     _LOG.info("no low-rank kernel certified the solution; solving with the %s one", exact.name)
     return _within_memory(exact, solve, start)
 

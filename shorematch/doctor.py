@@ -62,7 +62,9 @@ def _kernel(economy_path: Path) -> tuple[str, str, bool, str]:
     from matching import explain_kernel
     from shorematch.economy_file import read_economy
 
-    return "kernel", explain_kernel(read_economy(economy_path).economy).reason, True, ""
+    economy = read_economy(economy_path).economy
+    choice = explain_kernel(economy, memory=runtime.machine_memory())
+    return "kernel", choice.reason, True, ""
 
 
 def _solves() -> tuple[str, str, bool, str]:

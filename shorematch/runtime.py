@@ -122,3 +122,8 @@ def _processor() -> str:
     flags = [line for line in lines if line.startswith(("flags", "Features", "model name"))]
     text = "\n".join(sorted(set(flags))) or platform.processor()
     return f"{platform.machine()}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def machine_memory() -> float:
+    """Bytes of this machine's memory that one command may take."""
+    return 0.8 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

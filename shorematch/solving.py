@@ -21,6 +21,7 @@ from matching.statistics import (
     mean_wage_by_worker,
     offshoring_share_by_firm,
 )
+from shorematch import runtime
 from shorematch.console import console
 from shorematch.economy_file import read_economy
 from shorematch.manifest import Run
@@ -120,8 +121,9 @@ def orders_of(economy: Economy, options: SolveOptions) -> Orders:
 def solve(economy: Economy, options: SolveOptions) -> Equilibrium:
     """The equilibrium, converged or not."""
     equilibrium = solve_equilibrium(
-        economy, options.solver, kernel=options.kernel, max_iter=options.max_iter, throw=False
-    )
+        economy, options.solver, kernel=options.kernel, max_iter=options.max_iter, throw=False,
+        memory=runtime.machine_memory(),
+    )  # fmt: skip
     return jax.block_until_ready(equilibrium)
 
 
