@@ -157,7 +157,7 @@ def _run(folder: Path) -> Iterator[str]:
         yield from _sweep(folder)
     yield from _statistics(folder)
     for path in sorted(folder.glob("*.md")):
-        if path.with_suffix(".csv").exists():
+        if path.with_suffix(".tex").exists():
             content = markdown_table(path.read_text(encoding="utf-8"))
             again = path.stem == "table" and (folder / "levels.md").exists()
             yield folded("Table", content) if again else heading(words(path.stem)) + content

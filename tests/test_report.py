@@ -89,8 +89,11 @@ def page_of(folders, out, **options):
 
 def test_the_page_holds_every_table_figure_and_finding_and_needs_no_network(tmp_path):
     run = write_run(tmp_path / "run & co")
+    write_tables(run, "parameters", pd.DataFrame({"parameter": ["λ"], "estimate": ["37.56"]}))
+    (run / "parameters.csv").unlink()  # estimates are in a file of their own
     page = page_of([run], tmp_path / "r")
-    statistics, table, long = page.tables
+    statistics, parameters, table, long = page.tables
+    assert parameters == [["parameter", "estimate"], ["λ", "37.56"]]
     assert statistics == [["statistic", "value"], ["Mean wage home", "147.41"]]
     assert [row[0] for row in table[1:]] == NAMES
     assert [row[1] for row in table[1:]] == ["1.0000", "2.5000", "-3.2500", "–"]
