@@ -216,6 +216,15 @@ def estimate(run: _Run, out: _Out, device: _Device = Device.cpu) -> int:
 
 
 @app.command()
+def check(run: _Run) -> int:
+    """Check a run file and its data: sample, missing values, thin cells, what it will take."""
+    runtime.start()
+    from shorematch.checking import check_file
+
+    return check_file(run)
+
+
+@app.command()
 def simulate(
     economy: _Economy,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Home workers to draw.")],

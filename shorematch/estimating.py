@@ -14,7 +14,7 @@ from shorematch.affinity_tables import NOT_IDENTIFIED, affinity_part, write_affi
 from shorematch.console import console
 from shorematch.estimate_files import Part, certificates, located, worst_verdict, write_parts
 from shorematch.manifest import Run
-from shorematch.match_files import Sample, read_sample
+from shorematch.match_files import Sample, read_sample, samples_of
 from shorematch.run_file import RunFile, read_run, resolved
 from shorematch.run_folder import safe_names
 from shorematch.three_step_figures import draw_typed
@@ -78,15 +78,10 @@ def estimate_file(run_path: Path, out: Path) -> int:
     return _report(out, file.estimator, sample.flow, found)
 
 
-def _samples(sample: Sample) -> list[tuple[str, str, Sample]]:
-    """Group, year and rows of each part."""
-    return [(group, year, part) for group, rows in sample.groups() for year, part in rows.years()]
-
-
 def _affinity(_: Path, file: RunFile, sample: Sample) -> _Found:
     """Who works where, without wages."""
     estimates = []
-    for group, year, rows in _samples(sample):
+    for group, year, rows in samples_of(sample):
         estimate = _estimate_affinity(file, rows, group, year)
         estimates.append((affinity_part(group, year, estimate), estimate, saliency(estimate)))
 
@@ -110,7 +105,7 @@ def _wages(run_path: Path, file: RunFile, sample: Sample) -> _Found:
     assert keys is not None
     basis = read_basis(run_path.name, file.data, keys)
     results = []
-    for group, year, rows in _samples(sample):
+    for group, year, rows in samples_of(sample):
         result = estimate_wages(file.data, keys, file.inference, basis, rows)
         results.append((wage_part(group, year, result), result))
 

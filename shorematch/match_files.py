@@ -75,6 +75,7 @@ class Sample:
     foreign: pd.DataFrame  # rows of other origins
     units: dict[str, tuple[float, float]]  # column → mean and standard deviation taken out
     flow: dict[str, int]  # what happened → rows
+    empty: dict[str, int]  # column → empty cells, where there are any
     files: dict[str, str]  # file → SHA-256
 
     @property
@@ -115,6 +116,11 @@ class Sample:
     def _column(self, name: str | None) -> np.ndarray | None:
         return self.matched[name].to_numpy() if name else None
 
+    def sampled(self, count: int, seed: int) -> "Sample":
+        """At most so many of the matches, drawn at random."""
+        kept = min(count, len(self.matched))
+        return replace(self, matched=self.matched.sample(kept, random_state=seed))
+
     def groups(self) -> list[tuple[str, "Sample"]]:
         """The sample of each group, in the order of their labels; one of all without groups."""
         return list(self._parts(self.data.group))
@@ -150,7 +156,7 @@ def read_sample(run_path: Path, data: MatchData, cells: Sequence[str] = ()) -> S
     )
     if frame is None or defects:
         raise InputError(defects)
-    parts, flow = _parts_of(path.name, frame, data, defects)
+    parts, flow, empty = _parts_of(path.name, frame, data, defects)
     defects += _id_defects(path.name, frame, data)
     if data.weight:
         defects += not_positive(path.name, frame, data.weight, "Weights are positive")
@@ -161,9 +167,14 @@ def read_sample(run_path: Path, data: MatchData, cells: Sequence[str] = ()) -> S
         raise InputError([Defect(path.name, "every row has an empty cell", remedy)])
     files = {run_path.name: sha256_of(run_path), data.matches: sha256_of(path)}
     units = _units(parts["matched"], data)
-    sample = Sample(data=data, **parts, units=units, flow=flow, files=files)
+    sample = Sample(data=data, **parts, units=units, flow=flow, empty=empty, files=files)
     matched, unmatched, foreign = (sample.in_units(parts[name]) for name in _FRAMES)
     return replace(sample, matched=matched, unmatched=unmatched, foreign=foreign)
+
+
+def samples_of(sample: Sample) -> list[tuple[str, str, Sample]]:
+    """Group, year and rows of each part of a sample."""
+    return [(group, year, part) for group, rows in sample.groups() for year, part in rows.years()]
 
 
 def label_texts(column: pd.Series) -> np.ndarray:
@@ -191,8 +202,8 @@ def not_positive(file: str, frame: pd.DataFrame, name: str, remedy: str) -> list
 
 def _parts_of(
     file: str, frame: pd.DataFrame, data: MatchData, defects: list[Defect]
-) -> tuple[dict[str, pd.DataFrame], dict[str, int]]:
-    """The rows of each kind without empty cells, and what became of all rows."""
+) -> tuple[dict[str, pd.DataFrame], dict[str, int], dict[str, int]]:
+    """The rows of each kind without empty cells, what became of all rows, and empty cells."""
     holes = frame.isna() | (frame == "")
     of_firm = [*data.firm_columns, *(c for c in (data.firm, data.wage) if c)]
     foreign: np.ndarray = np.zeros(len(frame), dtype=bool)
@@ -227,7 +238,8 @@ def _parts_of(
     flow |= {"unmatched": int(kinds["unmatched"].sum())} if data.unmatched_rows else {}
     flow |= {"foreign": int(kinds["foreign"].sum())} if data.origin else {}
     flow["used"] = int(kinds["matched"].sum())
-    return {kind: frame[rows] for kind, rows in kinds.items()}, flow
+    empty = {str(name): int(count) for name, count in holes.sum().items() if count}
+    return {kind: frame[rows] for kind, rows in kinds.items()}, flow, empty
 
 
 def _key_defects(file: str, data: MatchData, columns: Sequence[str]) -> list[Defect]:
