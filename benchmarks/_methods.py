@@ -77,7 +77,7 @@ def shorematch(p: Problem) -> Solver:
         solve_equilibrium,
         solve_fixed_margins,
     )
-    from matching.fixed_margins import Factors
+    from matching.kernel import Factors
 
     def with_singles() -> Potentials:
         constant = p.constant + np.log(len(p.mass))  # a density holds the partner space

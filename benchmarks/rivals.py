@@ -90,7 +90,8 @@ def _in_own_process(case: dict[str, Any]) -> dict[str, Any]:
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         return {"void": f"failed: {last[:80]}"}
-    return json.loads(done.stdout.splitlines()[-1])
+    answers = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    return json.loads(answers[-1])  # KeOps prints lines of its own
 
 
 def _measured(count: int, skills: int, reach: float, singles: bool, method: str) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def _measured(count: int, skills: int, reach: float, singles: bool, method: str)
     signal.alarm(int(4 * _BOUND))
     try:
         solve = _methods.METHODS[method](problem)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         return row | {"void": f"not installed: {error.name}"}
     except TimeoutError:
         return row | {"void": f"over the time bound of {_BOUND:g} s"}
