@@ -21,7 +21,7 @@ check: $(VENV)/installed-check
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-test
-	@set -e; for script in $(basename $(notdir $(wildcard benchmarks/[!_]*.py))); do \
+	@set -e; for script in $(filter-out page,$(basename $(notdir $(wildcard benchmarks/[!_]*.py)))) page; do \
 	    echo "== $$script"; $(BIN)/python -m benchmarks.$$script; \
 	done
 

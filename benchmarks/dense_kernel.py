@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+
 from matching.scaled_kernel import cells
 
 _OUT = Path(__file__).parent / "results" / "dense_kernel.csv"
