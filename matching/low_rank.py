@@ -18,6 +18,7 @@ Where potentials are known they are absorbed: with each type's features scaled b
 import math
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.linalg.blas import dtrsm
@@ -120,7 +121,7 @@ def low_rank_kernel(
     return ScaledKernel(
         u=jnp.asarray(u),
         v=jnp.asarray(v),
-        table=Features(jnp.asarray(left), jnp.asarray(right)),
+        table=Features(jax.device_put(left), jax.device_put(right)),
         shift_x=jnp.asarray(shift_x - log_rho_x),
         shift_y=jnp.asarray(shift_y - log_rho_y),
         error_x=jnp.asarray(error_x),
@@ -258,7 +259,7 @@ def _cut(basis: _Basis, x: _Side, y: _Side, tolerance: float) -> tuple[_Cut, _Cu
 def _features(basis: _Basis, cut: _Cut, side: _Side) -> tuple[np.ndarray, np.ndarray]:
     """The features that are kept, ``(rank, n)``, and each type's share of the error, ``(n,)``."""
     rank, count = cut.rank, len(side.rho)
-    kept, error = np.empty((rank, count)), np.empty(count)
+    kept, error = _aligned(rank, count), np.empty(count)
     change = cut.whiten.T
     size = max(1, _BLOCK // len(basis.rho))
     for start in range(0, count, size):
@@ -274,3 +275,11 @@ def _features(basis: _Basis, cut: _Cut, side: _Side) -> tuple[np.ndarray, np.nda
         rounding = (2.0 * len(basis.rho) ** 0.5 + 8.0) * part.rho**2 + cut.size[0] * white.sum(0)
         error[block] = np.sqrt(np.maximum(remainder, 0.0) + lost + _EPS * rounding)
     return kept, error
+
+
+def _aligned(rows: int, columns: int) -> np.ndarray:
+    """An empty matrix that begins where JAX on a CPU takes it without a copy, on 64 bytes."""
+    size = 8 * rows * columns
+    memory = np.empty(size + 64, dtype=np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(np.float64).reshape(rows, columns)
