@@ -5,6 +5,9 @@ import resource
 
 import jax
 
+# Of what a process may take, the share that its programs and libraries leave.
+_SHARE = 0.7
+
 
 def available_bytes() -> float:
     """What the device, else the limits of this process, leave; infinite where neither says."""
@@ -13,8 +16,7 @@ def available_bytes() -> float:
         return float(on_device["bytes_limit"] - on_device.get("bytes_in_use", 0))
     limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
     most = min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=math.inf)
-    taken = 1024.0 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return max(most - taken, 0.0)
+    return _SHARE * most
 
 
 def gigabytes(size: float) -> str:
