@@ -67,6 +67,11 @@ def main() -> None:
                 rows.append(row)
                 said = row.get("void") or f"{1e3 * row['seconds']:.4g} ms"
                 print(f"{name(case)}: {said}", flush=True)
+            _store(rows)
+
+
+def _store(rows: list[dict[str, Any]]) -> None:
+    """Put rows in the table in place of older ones of the same cases."""
     keep = [pd.read_csv(OUT)] if OUT.exists() else []
     frame = pd.concat([*keep, pd.DataFrame(rows)]).drop_duplicates(
         ["count", "skills", "reach", "singles", "method"], keep="last"
