@@ -101,7 +101,8 @@ def _table(case: tuple, frame: pd.DataFrame) -> list[str]:
                 rows.append({
                     "types a side": count, "method": method, "ms": f"{1e3 * row.seconds:.3g}",
                     "fastest–slowest": f"{1e3 * row.fastest:.3g}–{1e3 * row.slowest:.3g}",
-                    "times ours": f"{ratio:.3g}".replace("nan", "–"), "compile s": f"{row.compile_seconds:.2g}",
+                    "times ours": f"{ratio:.3g}".replace("nan", "–"),
+                    "compile s": f"{row.compile_seconds:.2g}",
                     "iterations": f"{row.iterations:.0f}".replace("nan", "–"),
                     "MB": f"{row.memory_mb:.0f}", "margin error": f"{row.margin_error:.1e}",
                 })  # fmt: skip
