@@ -75,7 +75,7 @@ def typed_part(result: TypedResult) -> Part:
     """An estimate on types as what every estimator leaves, with the cost of offshoring."""
     estimate, market = result.estimate, result.sample.market
     names, values, covariance = list(estimate.names), estimate.values, estimate.covariance
-    draws = draws_of(estimate)
+    intervals, draws = estimate.confint(), draws_of(estimate)
     if market.foreign is not None:
         row = np.zeros(len(names))
         row[names.index(f"origin.{market.name}.constant")] = 1.0
@@ -83,7 +83,7 @@ def typed_part(result: TypedResult) -> Part:
         extended = np.vstack([np.eye(len(names)), row])
         names, values = [*names, COST], extended @ values
         covariance, draws = extended @ covariance @ extended.T, draws @ extended.T
-    intervals = normal_intervals(values, covariance)
+        intervals = np.vstack([intervals, normal_intervals(values, covariance)[-1:]])
     certificate = estimate.certificate
     further: dict[str, Any] = {"rests_on": market.rests_on}
     if estimate.failed is not None:

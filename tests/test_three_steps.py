@@ -166,6 +166,21 @@ def test_standard_errors_are_the_spread_of_estimates(danish_2006, equilibrium):
     spread = np.std([found.values for found in draws], axis=0)
     errors = np.mean([found.std_errors for found in draws], axis=0)
     np.testing.assert_allclose(errors / spread, 1.0, atol=0.28)
+    ends = np.array([found.confint() for found in draws])
+    covered = (ends[:, :, 0] < TRUTH) & (ends[:, :, 1] > TRUTH)
+    assert np.all(covered.sum(axis=0) >= 50)  # of 57 expected; 3.6 standard deviations of chance
+
+
+def test_a_sample_too_small_for_the_scales_is_said_and_its_intervals_allow_for_it(
+    danish_2006, equilibrium
+):
+    data = simulate_matches(equilibrium, 2_000, seed=3, wage_error=3.0)
+    found = estimated(danish_2006, data)
+    assert "the sample is small for the scales" in " ".join(found.certificate.doubts)
+    ends = found.confint()
+    assert np.all((ends[:, 0] < TRUTH) & (ends[:, 1] > TRUTH))
+    assert np.all(ends[1:, 0] > 0)  # of the scales, in logs
+    assert ends[0].mean() == pytest.approx(found.values[0] - found.bias[0], rel=1e-12)
 
 
 def test_errors_of_clusters_count_copies_once(danish_2006, equilibrium):
