@@ -1,7 +1,7 @@
 """Designs: many points around one economy, as grids, lists, random and quasi-random draws."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, Literal
 
@@ -148,6 +148,16 @@ def economies_of(economy: Economy, design: Design, points: np.ndarray) -> Econom
         jnp.asarray(axis.values[design.index[points, k]]) for k, axis in enumerate(design.axes)
     ]
     return jax.vmap(lambda *each: apply_shock(base, _shock(design, each)))(*values)
+
+
+def part_of(design: Design, points: np.ndarray) -> Design:
+    """The design of some of a design's points, with the values that these take and no others."""
+    axes = tuple(
+        replace(axis, values=axis.values[design.index[points, k]])
+        for k, axis in enumerate(design.axes)
+    )
+    index = np.repeat(np.arange(len(points))[:, None], len(axes), axis=1)
+    return replace(design, axes=axes, index=index)
 
 
 def check_design(economy: Economy, design: Design) -> None:

@@ -149,6 +149,17 @@ def sweep(
     partial: Annotated[
         bool, typer.Option("--partial", help="Collect although blocks are missing.")
     ] = False,
+    new: Annotated[
+        bool,
+        typer.Option("--new/--resume", help="Use a folder of another sweep, keeping its results."),
+    ] = False,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Solve on this Dask cluster.")
+    ] = None,
+    write_sbatch: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Write sweep.sbatch, a SLURM array of N tasks."),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Allow over a million points.")] = False,
     device: _Device = Device.cpu,
 ) -> int:
@@ -165,7 +176,11 @@ def sweep(
         return sweeping.sweep_status(file, out, shard=shard, yes=yes)
     if collect:
         return sweeping.collect_sweep(file, out, partial=partial, yes=yes)
-    return sweeping.sweep_file(file, out, shard=shard, yes=yes)
+    if write_sbatch is not None:
+        from shorematch.slurm import write_sbatch as write
+
+        return write(file, out, write_sbatch, yes=yes, new=new)
+    return sweeping.sweep_file(file, out, shard=shard, yes=yes, new=new, scheduler=scheduler)
 
 
 @app.command()

@@ -3,7 +3,8 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -47,29 +48,28 @@ def progress(items: Sequence[Item], label: Callable[[Item], str]) -> Iterator[It
 
 @contextmanager
 def counting(total: int, unit: str, every: float = 30.0) -> Iterator[Callable[[int, str], None]]:
-    """A function ``tell(more, note)`` that counts up to ``total`` and shows rate and time left.
+    """A function ``tell(more, failures)`` that counts up to ``total``, with rate and time left.
 
-    A live bar on a terminal; elsewhere a line at most ``every`` seconds.
+    A live panel on a terminal; elsewhere a line at most ``every`` seconds.
     """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     out = console()
     start = last = time.monotonic()
     done = 0
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=out, disable=not out.is_terminal) as panel:
+        bar = panel.add_task(unit, total=total)
 
-    def line(note: str) -> str:
-        rate = done / max(time.monotonic() - start, 1e-9)
-        left = f"{(total - done) / rate:.0f} s left" if rate else "time left unknown"
-        told = [f"{done}/{total} {unit}", f"{rate:.3g} {unit}/s", left, *([note] if note else [])]
-        return ", ".join(told)
-
-    with out.status(f"0/{total} {unit}") if out.is_terminal else nullcontext() as live:
-
-        def tell(more: int, note: str = "") -> None:
+        def tell(more: int, failures: str = "") -> None:
             nonlocal done, last
             done += more
-            if live is not None:
-                live.update(line(note))
-            elif time.monotonic() - last >= every:
+            rate = done / max(time.monotonic() - start, 1e-9)
+            left = timedelta(seconds=round((total - done) / rate)) if rate else "an unknown time"
+            told = ", ".join([f"{rate:.3g} {unit}/s", f"{left} left", failures or "none failed"])
+            panel.update(bar, completed=done, description=f"{unit}, {told}")
+            if not out.is_terminal and time.monotonic() - last >= every:
                 last = time.monotonic()
-                out.print(line(note))
+                out.print(f"{done}/{total} {unit}, {told}")
 
         yield tell

@@ -15,6 +15,10 @@ from shorematch.toml_keys import key_defects
 
 _BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _UTF_16 = "utf-16"
+_LARGEST_TOML = 1_000_000  # bytes
+_DEEPEST = 50
+_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_TOO_DEEP = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*\.[ \t]*{_PART}){{{_DEEPEST}}}")
 
 
 class FileModel(BaseModel):
@@ -31,11 +35,23 @@ def read_toml(path: Path, model: type[Model], defects: list[Defect]) -> Model | 
 
     Integers stand for numbers, text does not. Misspelt keys are reported with the nearest one.
     """
-    text = read_text(path, defects)
+    if is_file(path, defects) and path.stat().st_size > _LARGEST_TOML:
+        problem = f"has {path.stat().st_size / 1e6:.1f} MB; a TOML file has at most 1 MB here"
+        defects.append(Defect(path.name, problem, "Long lists belong in tables of their own"))
+        return None
+    text = read_text(path, defects) if path.is_file() else None
     if text is None:
+        return None
+    deep = Defect(path.name, "is nested too deeply", f"At most {_DEEPEST} tables in one another")
+    if _TOO_DEEP.search(text):  # tomllib's time is quadratic in the parts of a dotted key
+        defects.append(deep)
         return None
     try:
         data = tomllib.loads(text)
+        plain = json.dumps(data, default=str)
+    except RecursionError:
+        defects.append(deep)
+        return None
     except tomllib.TOMLDecodeError as error:
         at = re.search(r"line (\d+)", str(error))
         defects.append(
@@ -48,7 +64,7 @@ def read_toml(path: Path, model: type[Model], defects: list[Defect]) -> Model | 
         )
         return None
     try:
-        return model.model_validate_json(json.dumps(data, default=str))
+        return model.model_validate_json(plain)
     except ValidationError as error:
         defects.extend(key_defects(path.name, model, error))
         return None

@@ -1,5 +1,6 @@
 """Manifests: what a run was made of and what it left, so that it can be checked and run again."""
 
+import hashlib
 import json
 import os
 import platform
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from shorematch.inputs import sha256_of
-from shorematch.run_folder import new_run, write_json, written_whole
+from shorematch.run_folder import json_text, new_run, write_json, written_whole
 from shorematch.runtime import cache_folder
 
 MANIFEST = "manifest.json"
@@ -67,7 +68,9 @@ class Run:
         """Write the manifest of the files in ``folder``, or of those named, ending "write"."""
         self.lap("write")
         with written_whole(folder / MANIFEST) as temporary:
-            write_json(temporary, self._manifest(folder, outputs))
+            manifest = self._manifest(folder, outputs)
+            seal = hashlib.sha256(json_text(manifest).encode()).hexdigest()
+            write_json(temporary, manifest | {"seal": seal})
 
     def _manifest(self, folder: Path, outputs: Iterable[str] | None) -> dict[str, Any]:
         names = results_in(folder) if outputs is None else outputs
@@ -136,6 +139,19 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return manifest if isinstance(manifest, dict) and "outputs" in manifest else None
+
+
+def is_sealed(folder: Path) -> bool:
+    """Whether a run's manifest is, byte for byte, as the run wrote it."""
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        del manifest["seal"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    text = json_text(manifest)
+    sealed = json_text(manifest | {"seal": hashlib.sha256(text.encode()).hexdigest()})
+    return path.read_bytes() == sealed.encode()
 
 
 def changed_outputs(folder: Path, manifest: Mapping[str, Any]) -> list[str]:

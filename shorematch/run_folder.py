@@ -76,8 +76,12 @@ def written_whole(path: Path, *, replace: bool = True) -> Iterator[Path]:
 
 def write_json(path: Path, data: Any) -> None:
     """Write ``data`` as JSON: floats to the last digit, what is not finite as ``null``."""
-    text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8", newline="\n")
+    path.write_text(json_text(data), encoding="utf-8", newline="\n")
+
+
+def json_text(data: Any) -> str:
+    """What :func:`write_json` writes."""
+    return json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_csv(path: Path, frame: "pd.DataFrame") -> None:

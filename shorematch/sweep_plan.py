@@ -1,18 +1,25 @@
 """The plan of a sweep: its points, named by content, in blocks that are solved as one."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 from pydantic import Field
 
-from counterfactuals import Change, Design, economies_of, measure_labels, solve_measures
+from counterfactuals import (
+    Change,
+    Design,
+    economies_of,
+    measure_labels,
+    part_of,
+    solve_measures,
+)
 from matching import Economy, get_parameter, parameter_names
 from shorematch.defects import Defect, InputError
 from shorematch.economy_file import LoadedEconomy, read_economy
@@ -21,6 +28,7 @@ from shorematch.manifest import versions
 from shorematch.shock_files import DesignEntry, ShockEntry, read_scenario_entries
 
 POINTS_WITHOUT_ASKING = 1_000_000
+FAILED = -1.0  # the status of a point whose solving ended the process, or raised, three times
 _EXTRA = (("status", ""), ("wage_error_bound", ""))  # follow the measures of every point
 
 
@@ -33,11 +41,15 @@ class _SweepFile(FileModel):
 
 @dataclass(frozen=True)
 class Block:
-    """Points ``first`` to ``last`` (not included) of a plan; ``key`` is the hash of their names."""
+    """Points ``first`` to ``last`` (not included) of a plan; ``key`` is the hash of all input."""
 
     key: str
     first: int
     last: int
+
+    def __len__(self) -> int:
+        """Number of points."""
+        return self.last - self.first
 
 
 @dataclass(frozen=True)
@@ -81,48 +93,65 @@ def read_plan(path: Path, *, yes: bool = False) -> Plan:
     most = float("inf") if yes else POINTS_WITHOUT_ASKING
     read = read_scenario_entries(path, loaded, file.shock, file.design, most=most)
     points = tuple(_names(loaded.economy, read.designs))
+    # results made by other software are other results: they never share a key
+    made_by = _digest(*(f"{k} {v}" for k, v in versions().items()), str(file.block))
     blocks = []
     for first in range(0, len(points), file.block):
         last = min(first + file.block, len(points))
-        key = hashlib.sha256("".join(points[first:last]).encode()).hexdigest()[:32]
+        key = _digest(made_by, *points[first:last])[:32]
         blocks.append(Block(key, first, last))
     files = loaded.files | read.files
     return Plan(loaded, read.designs, points, tuple(blocks), file.block, files)
 
 
-def solve_block(plan: Plan, block: Block) -> pa.Table:
-    """Solve a block; the long table of its results: scenario, draw, statistic, group, value.
+def work_of(plan: Plan, block: Block) -> tuple[Design, ...]:
+    """A block's points and nothing else of the plan: what has to be sent to have it solved."""
+    return tuple(part_of(design, draws) for design, draws in _parts(plan, block))
 
-    Every block is padded to the plan's block size, so that one compiled program solves them all
-    and a point's numbers depend on its block alone.
+
+def solve_points(economy: Economy, work: tuple[Design, ...], size: int) -> np.ndarray:
+    """All measures, the status and the bound of the wages' error (money) of each point, ``(P, S)``.
+
+    Points are padded to ``size``, the plan's block size, so that one compiled program solves all
+    blocks and a point's numbers depend on its block alone.
     """
-    parts = list(_parts(plan, block))
-    batches = [economies_of(plan.loaded.economy, design, draws) for design, draws in parts]
-    spare = plan.block_size - (block.last - block.first)
+    batches = [economies_of(economy, design, np.arange(len(design))) for design in work]
+    points = sum(map(len, work))
 
-    def join(*leaves: jax.Array) -> jax.Array:
-        whole = jnp.concatenate(leaves)
-        return jnp.concatenate([whole, jnp.repeat(whole[-1:], spare, axis=0)])
+    def join(*leaves: jax.Array) -> np.ndarray:
+        whole = np.concatenate(leaves)
+        return np.concatenate([whole, np.repeat(whole[-1:], size - points, axis=0)])
 
     measured, status, bound = solve_measures(jax.tree.map(join, *batches))
     values = np.column_stack([measured, status, bound])
-    values = values[: block.last - block.first]
+    return values[:points]
+
+
+def block_table(plan: Plan, block: Block, values: np.ndarray) -> pa.Table:
+    """The long table of a block's results: scenario, draw, statistic, group, value."""
+    parts = list(_parts(plan, block))
+    sizes = [len(draws) for _, draws in parts]
     labels = (*measure_labels(plan.loaded.economy), *_EXTRA)
-    names = np.concatenate([np.full(len(draws), design.name, object) for design, draws in parts])
-    draws = np.concatenate([draws for _, draws in parts])
-    statistics, groups = (np.array(column, object) for column in zip(*labels, strict=True))
+    statistics, groups = zip(*labels, strict=True)
     return pa.table(
         {
-            "scenario": np.repeat(names, len(labels)),
-            "draw": np.repeat(draws, len(labels)),
-            "statistic": np.tile(statistics, len(names)),
-            "group": np.tile(groups, len(names)),
+            "scenario": _text([d.name for d, _ in parts], np.repeat(np.arange(len(parts)), sizes),
+                              each=len(labels)),
+            "draw": np.repeat(np.concatenate([draws for _, draws in parts]), len(labels)),
+            "statistic": _text(statistics, np.arange(len(labels)), times=len(values)),
+            "group": _text(groups, np.arange(len(labels)), times=len(values)),
             "value": values.ravel(),
         },
         schema=SCHEMA,
-    )
+    )  # fmt: skip
 
 
+def verdicts(table: pa.Table) -> np.ndarray:
+    """The status of every point in a table of results."""
+    return np.asarray(table["value"].filter(pc.equal(table["statistic"], "status")))
+
+
+TEXT = ("scenario", "statistic", "group")  # columns with few different values
 SCHEMA = pa.schema(
     [("scenario", pa.string()), ("draw", pa.int64()), ("statistic", pa.string()),
      ("group", pa.string()), ("value", pa.float64())]
@@ -152,11 +181,16 @@ def points_table(plan: Plan) -> pa.Table:
             "point": np.array(plan.points, object),
             "block": np.repeat(
                 np.array([b.key for b in plan.blocks], object),
-                [b.last - b.first for b in plan.blocks],
+                [len(block) for block in plan.blocks],
             ),
             **{name: pa.array(column, from_pandas=True) for name, column in columns.items()},
         }
     )
+
+
+def _text(texts: Sequence[str], index: np.ndarray, *, each: int = 1, times: int = 1) -> pa.Array:
+    """``texts[index]``, each ``each`` times, the whole ``times`` times."""
+    return pa.array(texts, pa.string()).take(pa.array(np.tile(np.repeat(index, each), times)))
 
 
 def _parts(plan: Plan, block: Block) -> Iterator[tuple[Design, np.ndarray]]:

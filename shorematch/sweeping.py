@@ -5,77 +5,98 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 from pyarrow import parquet
 
 from matching import Status
 from shorematch.console import console, counting
 from shorematch.defects import Defect, InputError
+from shorematch.manifest import MANIFEST, Run
 from shorematch.run_folder import written_whole
-from shorematch.sweep_plan import SCHEMA, Block, Plan, points_table, read_plan, solve_block
-from shorematch.sweep_store import claim, is_stored, store_block, stored_blocks
+from shorematch.sweep_plan import (
+    FAILED,
+    SCHEMA,
+    TEXT,
+    Block,
+    Plan,
+    block_table,
+    points_table,
+    read_plan,
+    solve_points,
+    verdicts,
+    work_of,
+)
+from shorematch.sweep_store import TABLES, claim, is_stored, store_block, stored_blocks
+from shorematch.sweep_workers import TRIES, Cluster, Here, Workers, solve_blocks
 
 INTERRUPTED = 75  # exit code: stored what was done, run again to go on
+_FORMAT = {"use_dictionary": list(TEXT)}  # numbers hardly repeat
 _LISTED = 5  # missing blocks named one by one
 
 
-def sweep_file(path: Path, out: Path, *, shard: str = "1/1", yes: bool = False) -> int:
+def sweep_file(
+    path: Path,
+    out: Path,
+    *,
+    shard: str = "1/1",
+    yes: bool = False,
+    new: bool = False,
+    scheduler: str | None = None,
+) -> int:
     """Solve the blocks of one shard that ``out`` does not hold yet; the exit code.
 
-    A sweep in one shard is collected when it is complete. Returns 0 where every point solved is
-    certified, 2 otherwise, and 75 where a signal ended the run after the block at hand. Raises
-    :class:`~matching.InvalidInput` before anything is written.
+    ``new`` gives a folder of another sweep to this one; ``scheduler`` is the address of a Dask
+    cluster that does the solving. A sweep in one shard is collected when it is complete. Returns 0
+    where every point solved is certified, 2 otherwise, and 75 where a signal ended the run after
+    the blocks at hand. Raises :class:`~matching.InvalidInput` before anything is written, and
+    :class:`~shorematch.sweep_workers.SchedulerLost` where a cluster vanishes.
     """
+    run = Run(["sweep", path], out)
     plan = read_plan(path, yes=yes)
     mine = blocks_of_shard(plan, shard)
-    done = _verified(plan, out, mine, create=True)
-    missing = [block for block in mine if block.key not in done]
-    console().print(
-        f"{len(plan.points)} points in {len(plan.blocks)} blocks; shard {shard} has {len(mine)} of "
-        f"them, {len(mine) - len(missing)} done and {len(missing)} to do"
-    )
-    random.shuffle(missing)  # so that processes on one folder share the work
-    uncertified = 0
-    total = sum(block.last - block.first for block in missing)
-    with _signals_noted() as stop, counting(total, "points") as tell:
-        for block in missing:
-            if stop.is_set():
-                break
-            if not is_stored(out, block.key):
-                table = solve_block(plan, block)
-                store_block(out, block.key, _parquet_bytes(table))
-                uncertified += _uncertified(table)
-            tell(block.last - block.first, f"{uncertified} not certified" if uncertified else "")
-        else:
-            if shard == "1/1":
-                return collect_sweep(path, out, yes=yes)
-            console().print(f"Shard {shard} is complete in {out}; collect with --collect")
-            return _verdict(uncertified)
-    console().print("Interrupted; what is done is stored. Run the same command again to go on.")
-    return INTERRUPTED
+    with closing(Cluster(scheduler)) if scheduler else nullcontext(Here()) as workers:
+        done = _verified(plan, out, mine, create=True, new=new)
+        run.lap("read")
+        missing = [block for block in mine if block.key not in done]
+        console().print(
+            f"{len(plan.points)} points in {len(plan.blocks)} blocks; shard {shard} has "
+            f"{len(mine)} of them, {len(mine) - len(missing)} done and {len(missing)} to do"
+        )
+        random.shuffle(missing)  # so that processes on one folder share the work
+        stopped, bad = _solve_missing(plan, out, missing, workers)
+    run.lap("solve")
+    if stopped:
+        console().print("Interrupted; what is done is stored. Run the same command again to go on.")
+        return INTERRUPTED
+    if shard == "1/1":
+        return _collect(plan, path, out, run)
+    console().print(f"Shard {shard} is complete in {out}; collect with --collect")
+    return _verdict(bad)
 
 
 def plan_sweep(path: Path, *, shard: str = "1/1", yes: bool = False) -> int:
     """Print points, blocks and, from one block solved for the purpose, a forecast of the costs."""
     plan = read_plan(path, yes=yes)
     mine = blocks_of_shard(plan, shard)
-    count = sum(block.last - block.first for block in mine)
+    count = sum(map(len, mine))
     for design in plan.designs:
         console().print(f"{design.name}: {len(design)} points")
     console().print(
         f"{len(plan.points)} points in {len(plan.blocks)} blocks of at most {plan.block_size}; "
         f"shard {shard}: {count} points in {len(mine)} blocks"
     )
-    solve_block(plan, plan.blocks[0])  # compiles
+    block = plan.blocks[0]
+    work = work_of(plan, block)
+    solve_points(plan.loaded.economy, work, plan.block_size)  # compiles
     start = time.perf_counter()
-    data = _parquet_bytes(solve_block(plan, plan.blocks[0]))
+    values = solve_points(plan.loaded.economy, work, plan.block_size)
+    data = _parquet_bytes(block_table(plan, block, values))
     seconds = (time.perf_counter() - start) * len(mine)
     megabytes = len(data) * len(mine) / 1e6
     console().print(f"Forecast for the shard, from one block: {seconds / 60:.2g} minutes, "
@@ -84,14 +105,20 @@ def plan_sweep(path: Path, *, shard: str = "1/1", yes: bool = False) -> int:
 
 
 def sweep_status(path: Path, out: Path, *, shard: str = "1/1", yes: bool = False) -> int:
-    """Print how many blocks and points of a shard are done; 0 where all are, 75 otherwise."""
+    """Print how many blocks and points of a shard are done, missing and failed.
+
+    Returns 0 where all are done, 75 otherwise.
+    """
     plan = read_plan(path, yes=yes)
     mine = blocks_of_shard(plan, shard)
     done = _verified(plan, out, mine)
     missing = [block for block in mine if block.key not in done]
-    points = sum(block.last - block.first for block in missing)
-    console().print(f"shard {shard}: {len(mine) - len(missing)} of {len(mine)} blocks done, "
-                    f"{len(missing)} missing ({points} points)")  # fmt: skip
+    bad = sum((_bad(_read_block(file)) for file in done.values()), Counter())
+    console().print(
+        f"shard {shard}: {len(mine) - len(missing)} of {len(mine)} blocks done, "
+        f"{len(missing)} missing ({sum(map(len, missing))} points); {bad[FAILED]} points failed, "
+        f"{bad.total() - bad[FAILED]} not certified"
+    )
     return INTERRUPTED if missing else 0
 
 
@@ -102,31 +129,8 @@ def collect_sweep(path: Path, out: Path, *, partial: bool = False, yes: bool = F
     is certified, 2 otherwise. Raises :class:`~shorematch.defects.InputError` where blocks are
     missing, unless ``partial``.
     """
-    plan = read_plan(path, yes=yes)
-    done = _verified(plan, out, plan.blocks)
-    missing = [block for block in plan.blocks if block.key not in done]
-    if missing and not partial:
-        named = ", ".join(block.key for block in missing[:_LISTED])
-        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
-        problem = f"misses {len(missing)} of {len(plan.blocks)} blocks: {named}{more}"
-        remedy = "Run the sweep again to solve them, or pass --partial"
-        raise InputError([Defect(str(out), problem, remedy)])
-    uncertified = 0
-    with written_whole(out / "table.parquet") as temporary, parquet.ParquetWriter(
-        temporary, SCHEMA
-    ) as writer:  # fmt: skip
-        for block in plan.blocks:
-            if block.key in done:
-                table = parquet.read_table(done[block.key])
-                uncertified += _uncertified(table)
-                writer.write_table(table)
-    with written_whole(out / "points.parquet") as temporary:
-        parquet.write_table(points_table(plan), temporary)
-    if missing:
-        console().print(f"PARTIAL: {len(missing)} of {len(plan.blocks)} blocks are missing from "
-                        f"the table", style="bold red")  # fmt: skip
-    console().print(f"Results are in {out / 'table.parquet'}")
-    return _verdict(uncertified)
+    run = Run(["sweep", path], out)
+    return _collect(read_plan(path, yes=yes), path, out, run, partial=partial)
 
 
 def blocks_of_shard(plan: Plan, shard: str) -> tuple[Block, ...]:
@@ -145,15 +149,76 @@ def blocks_of_shard(plan: Plan, shard: str) -> tuple[Block, ...]:
 
 
 def _verified(
-    plan: Plan, out: Path, blocks: tuple[Block, ...], *, create: bool = False
+    plan: Plan, out: Path, blocks: tuple[Block, ...], *, create: bool = False, new: bool = False
 ) -> dict[str, Path]:
     """The sound files of these blocks; says what was set aside."""
-    aside = claim(out, plan.configuration, create=create)
+    aside = claim(out, plan.configuration, create=create, new=new)
     done, corrupted = stored_blocks(out, {block.key for block in blocks})
     for name in (*aside, *corrupted):
         console().print(f"{name} is corrupted: its checksum does not match. It is moved to "
                         f"{out / 'quarantine'} and made again.", style="bold red")  # fmt: skip
     return done
+
+
+def _solve_missing(
+    plan: Plan, out: Path, missing: list[Block], workers: Workers
+) -> tuple[bool, Counter[float]]:
+    """Have blocks solved and store them; whether a signal came between, and points by status."""
+    bad: Counter[float] = Counter()
+    with _signals_noted() as stop, counting(sum(map(len, missing)), "points") as tell:
+
+        def unsolved() -> Iterator[Block]:
+            for block in missing:
+                if is_stored(out, block.key):  # by another process
+                    tell(len(block), _failures(bad))
+                else:
+                    yield block
+
+        for solved in solve_blocks(plan, unsolved(), workers, stop):
+            table = block_table(plan, solved.block, solved.values)
+            store_block(out, solved.block.key, _parquet_bytes(table))
+            bad += _bad(table)
+            for point, error in solved.errors:
+                console().print(f"Point {plan.points[point]} failed {TRIES} times and is marked as "
+                                f"failed: {error}", style="bold red")  # fmt: skip
+            tell(len(solved.block), _failures(bad))
+        interrupted = stop.is_set() and any(not is_stored(out, b.key) for b in missing)
+    return interrupted, bad
+
+
+def _collect(plan: Plan, path: Path, out: Path, run: Run, *, partial: bool = False) -> int:
+    done = _verified(plan, out, plan.blocks)
+    missing = [block for block in plan.blocks if block.key not in done]
+    if missing and not partial:
+        named = ", ".join(block.key for block in missing[:_LISTED])
+        more = f" and {len(missing) - _LISTED} more" if len(missing) > _LISTED else ""
+        problem = f"misses {len(missing)} of {len(plan.blocks)} blocks: {named}{more}"
+        remedy = "Run the sweep again to solve them, or pass --partial"
+        raise InputError([Defect(str(out), problem, remedy)])
+    bad: Counter[float] = Counter()
+    with written_whole(out / "table.parquet") as temporary:
+        with parquet.ParquetWriter(temporary, SCHEMA, **_FORMAT) as writer:
+            for block in plan.blocks:
+                if block.key in done:
+                    table = _read_block(done[block.key])
+                    bad += _bad(table)
+                    writer.write_table(table)
+        (out / MANIFEST).unlink(missing_ok=True)  # which speaks of the former tables
+    with written_whole(out / "points.parquet") as temporary:
+        parquet.write_table(points_table(plan), temporary)
+    run.read(path.parent, plan.files)
+    run.note(rows=len(plan.points))
+    run.finish(out, TABLES)
+    if missing:
+        console().print(f"PARTIAL: {len(missing)} of {len(plan.blocks)} blocks are missing from "
+                        f"the table", style="bold red")  # fmt: skip
+    console().print(f"Results are in {out / 'table.parquet'}")
+    return _verdict(bad)
+
+
+def _read_block(file: Path) -> pa.Table:
+    with parquet.ParquetFile(file) as blocks:  # threads would cost more than they save
+        return blocks.read(use_threads=False)
 
 
 @contextmanager
@@ -172,21 +237,32 @@ def _signals_noted() -> Iterator[threading.Event]:
 
 def _parquet_bytes(table: pa.Table) -> bytes:
     buffer = BytesIO()
-    parquet.write_table(table, buffer)
+    parquet.write_table(table, buffer, **_FORMAT)
     return buffer.getvalue()
 
 
-def _uncertified(table: pa.Table) -> int:
-    status = table.filter(pc.equal(table["statistic"], "status"))["value"].to_numpy()
-    return int(np.sum(status != Status.CERTIFIED))
+def _bad(table: pa.Table) -> Counter[float]:
+    """Points that are not certified, by status."""
+    status = verdicts(table)
+    return Counter(status[status != Status.CERTIFIED].tolist())
 
 
-def _verdict(uncertified: int) -> int:
-    if not uncertified:
+def _failures(bad: Counter[float]) -> str:
+    return f"{bad.total()} not certified" if bad else ""
+
+
+def _verdict(bad: Counter[float]) -> int:
+    if not bad:
         return 0
-    console().print(f"{uncertified} POINTS ARE NOT CERTIFIED: see the statistic status "
-                    f"({', '.join(f'{s.value} {s.name.lower()}' for s in Status)}); points that "
-                    "have not converged have no numbers", style="bold red")  # fmt: skip
+    if bad[FAILED]:
+        console().print(f"{bad[FAILED]} POINTS FAILED: whatever solved them ended, {TRIES} times; "
+                        f"status {FAILED:.0f}", style="bold red")  # fmt: skip
+    if bad.total() > bad[FAILED]:
+        console().print(
+            f"{bad.total() - bad[FAILED]} POINTS ARE NOT CERTIFIED: see the statistic status "
+            f"({', '.join(f'{s.value} {s.name.lower()}' for s in Status)}); points that "
+            "have not converged have no numbers", style="bold red",
+        )  # fmt: skip
     return 2
 
 

@@ -34,8 +34,8 @@ COLLECTS = {
     "potentials",
 }
 DESIGNS = {
-    "check_design", "drawn", "economies_of", "grid", "listed", "shocks_of_point", "single",
-    "taken_from",
+    "check_design", "drawn", "economies_of", "grid", "listed", "part_of", "shocks_of_point",
+    "single", "taken_from",
 }  # fmt: skip
 KERNELS = {"choose_kernel", "explain_kernel"}
 NO_EQUATION = KERNELS | BUILDS | NAMES | COLLECTS | DESIGNS
