@@ -47,10 +47,11 @@ def progress(items: Sequence[Item], label: Callable[[Item], str]) -> Iterator[It
 
 
 @contextmanager
-def counting(total: int, unit: str, every: float = 30.0) -> Iterator[Callable[[int, str], None]]:
-    """A function ``tell(more, failures)`` that counts up to ``total``, with rate and time left.
+def counting(total: int, unit: str, every: float = 30.0) -> Iterator[Callable[..., None]]:
+    """A function ``tell(more, failures, *news)`` that counts to ``total``, with rate and time left.
 
-    A live panel on a terminal; elsewhere a line at most ``every`` seconds.
+    A live panel on a terminal; elsewhere a line at most ``every`` seconds. ``news`` are said at
+    once.
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -61,8 +62,10 @@ def counting(total: int, unit: str, every: float = 30.0) -> Iterator[Callable[[i
     with Progress(*columns, console=out, disable=not out.is_terminal) as panel:
         bar = panel.add_task(unit, total=total)
 
-        def tell(more: int, failures: str = "") -> None:
+        def tell(more: int, failures: str = "", *news: str) -> None:
             nonlocal done, last
+            for text in news:
+                panel.console.print(text, style="bold red")
             done += more
             rate = done / max(time.monotonic() - start, 1e-9)
             left = timedelta(seconds=round((total - done) / rate)) if rate else "an unknown time"

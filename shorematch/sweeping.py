@@ -178,10 +178,9 @@ def _solve_missing(
             table = block_table(plan, solved.block, solved.values)
             store_block(out, solved.block.key, _parquet_bytes(table))
             bad += _bad(table)
-            for point, error in solved.errors:
-                console().print(f"Point {plan.points[point]} failed {TRIES} times and is marked as "
-                                f"failed: {error}", style="bold red")  # fmt: skip
-            tell(len(solved.block), _failures(bad))
+            news = [f"Point {plan.points[point]} failed {TRIES} times and is marked as failed: "
+                    f"{error}" for point, error in solved.errors]  # fmt: skip
+            tell(len(solved.block), _failures(bad), *news)
         interrupted = stop.is_set() and any(not is_stored(out, b.key) for b in missing)
     return interrupted, bad
 

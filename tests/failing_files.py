@@ -18,18 +18,18 @@ SOURCE = Path(__file__).with_suffix(".c")
 FAULTS = [("ENOSPC", False), ("EIO", False), ("EACCES", False), ("ENOSPC", True)]
 
 
-def run_all(sweep, folder, *, every=True):
-    """Fail each operation of the sweep, in all ways or in one that varies; a row per failure."""
+def run_all(sweep, folder, *, step=1):
+    """Fail each operation of the sweep in each way, or every ``step``-th in one; a row each."""
     shim = folder / "failing_files.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-O1", "-o", shim, SOURCE, "-ldl"], check=True)
-    command = [sys.executable, "-m", "tests.failing_files", sweep, folder, str(int(every)), shim]
+    command = [sys.executable, "-m", "tests.failing_files", sweep, folder, str(step), shim]
     done = subprocess.run(command, env=os.environ | {"LD_PRELOAD": str(shim)}, text=True,
                           capture_output=True)  # fmt: skip
     assert done.returncode == 0, done.stderr
     return list(csv.DictReader(io.StringIO(done.stdout)))
 
 
-def main(sweep, folder, every, shim):
+def main(sweep, folder, step, shim):
     """Print a row per operation that failed: what, how, the exit code, and what stood after it."""
     disk = ctypes.CDLL(str(shim))
     disk.which.restype = ctypes.c_char_p
@@ -46,7 +46,11 @@ def main(sweep, folder, every, shim):
         k, operations = 0, None
         while operations is None or k < operations:
             for number, (name, partial) in enumerate(FAULTS):
-                if operations is not None and not every and number != k % len(FAULTS):
+                if (
+                    operations is not None
+                    and step > 1
+                    and (k % step or number != k // step % len(FAULTS))
+                ):
                     continue
                 shutil.rmtree(out, ignore_errors=True)
                 if start:
@@ -92,4 +96,4 @@ def command(sweep, out, *options):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), bool(int(sys.argv[3])), sys.argv[4])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

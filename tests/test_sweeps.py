@@ -20,10 +20,17 @@ from counterfactuals import apply_shock, shocks_of_point
 from matching import solve_equilibrium
 from shorematch.console import counting
 from shorematch.defects import InputError
+from shorematch.slurm import write_sbatch
 from shorematch.solving import statistics_of
 from shorematch.sweep_plan import read_plan
 from shorematch.sweep_store import stored_blocks
-from shorematch.sweeping import INTERRUPTED, collect_sweep, sweep_file, sweep_status
+from shorematch.sweeping import (
+    INTERRUPTED,
+    blocks_of_shard,
+    collect_sweep,
+    sweep_file,
+    sweep_status,
+)
 from tests.danish import FILES, write_danish
 
 SWEEP = """\
@@ -42,6 +49,13 @@ name = "draws"
 method = "sobol"
 points = 32
 origin.denmark.nu_x = { add = { from = -0.5, to = 0.5 } }
+"""
+
+FURTHER = """\
+[[design]]
+name = "further"
+method = "list"
+origin.china.constant = { add = [1.0, 2.0, 3.0] }
 """
 
 
@@ -217,6 +231,108 @@ def test_a_folder_that_is_no_sweep_is_left_alone(finished, tmp_path):
         with pytest.raises(InputError, match="is no shard"):
             sweep_file(finished[0], tmp_path / "new", shard=shard)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["a.txt", "file", "notes"]
+
+
+def test_a_folder_is_given_to_another_sweep_by_new_and_both_keep_their_results(copied, finished):
+    path, out = copied
+    former = table(out)
+    wider = write_sweep(out.parent / "wider", SWEEP + FURTHER)
+    with pytest.raises(InputError, match="points: 45 there and 48 here"):
+        sweep_file(wider, out)
+    assert table(out) == former
+    kept = {p.name: p.stat().st_mtime_ns for p in blocks(out)}
+    assert sweep_file(wider, out, new=True) == 0
+    now = {p.name: p.stat().st_mtime_ns for p in blocks(out)}
+    shared = set(kept.items()) & set(now.items())
+    assert len(shared) == len(kept)  # nothing was solved or written twice
+    assert len(now) == 7  # the last block held five points, and holds eight
+    (earlier,) = (out / "earlier").iterdir()
+    assert (earlier / "table.parquet").read_bytes() == former
+    assert sweep_file(path, out, new=True) == 0
+    assert table(out) == table(finished[1])
+
+
+def test_links_and_names_lead_nowhere_outside_the_folder(tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    path = write_sweep(tmp_path / "sweep", SWEEP.replace('"draws"', '"../../outside/draws"'))
+    for name in ("blocks", "quarantine", "earlier", "logs"):
+        out = tmp_path / f"out {name}"
+        assert write_sbatch(path, out, 2) == 0
+        if (out / name).exists():
+            (out / name).rmdir()
+        (out / name).symlink_to(outside)
+        with pytest.raises(InputError, match="leads out of the results folder"):
+            sweep_file(path, out)
+    assert not list(outside.iterdir())
+
+
+def test_every_damaged_file_is_noticed_before_it_is_used(copied, finished, capsys):
+    path, out = copied
+    rng = random.Random(3)
+    for name in ("table.parquet", "points.parquet", "manifest.json", "plan.json"):
+        sound = (out / name).read_bytes()
+        bits = rng.sample(range(8 * len(sound)), 20)
+        for k, bit in enumerate(bits):
+            flipped = bytearray(sound)
+            flipped[bit // 8] ^= 1 << bit % 8
+            (out / name).write_bytes(sound[: len(sound) * k // 20] if k % 2 else flipped)
+            assert sweep_status(path, out) == 0
+            assert f"{name} is corrupted" in capsys.readouterr().out, (name, k)
+            (out / name).write_bytes(sound)
+    (out / "table.parquet").write_bytes(b"")
+    assert sweep_file(path, out) == 0
+    assert table(out) == table(finished[1])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = " + "[" * 20_000, "is nested too deeply"),
+        (".".join(["a"] * 40_000) + " = 1", "is nested too deeply"),
+        (" . ".join(['"a"'] * 40_000) + " = 1", "is nested too deeply"),
+        ("[" + ".".join(["a"] * 40_000) + "]", "is nested too deeply"),
+        ("x = " + "{a = " * 3_000 + "1" + "}" * 3_000, "is nested too deeply"),
+        (SWEEP + "#" * 1_000_000, "has 1.0 MB; a TOML file has at most 1 MB"),
+        (SWEEP.replace("points = 32", "points = 1_000_001"), "pass --yes"),
+        (SWEEP.replace("[0.5, 1.0, 2.0]", "[]"), "has no values; give some"),
+        ('economy = "economy.toml"\n', "asks for no points"),
+    ],
+)
+def test_sweep_files_that_are_no_sweeps_are_refused_before_anything_is_written(
+    text, said, tmp_path
+):
+    path = write_sweep(tmp_path / "sweep", text)
+    with pytest.raises(InputError, match=said) as caught:
+        sweep_file(path, tmp_path / "out")
+    assert len(caught.value.defects) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_slurm_script_runs_a_shard_passes_the_signal_on_and_queues_itself_again(tmp_path):
+    out = tmp_path / "out put"
+    path = write_sweep(tmp_path / "sweep", with_points(20_000))
+    assert write_sbatch(path, out, 2) == 0
+    script = out / "sweep.sbatch"
+    assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+    options = [line for line in script.read_text().splitlines() if line.startswith("#SBATCH")]
+    for option in ("--array=1-2", "--requeue", "--signal=B:USR1@120"):
+        assert f"#SBATCH {option}" in options
+    (tmp_path / "bin").mkdir()
+    scontrol = tmp_path / "bin/scontrol"
+    scontrol.write_text(f'#!/bin/sh\necho "$@" >> "{tmp_path}/queue"\n')
+    scontrol.chmod(0o755)
+    slurm = {"SLURM_ARRAY_JOB_ID": "4711", "SLURM_ARRAY_TASK_ID": "2",
+             "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+             "PYTHONPATH": os.pathsep.join(sys.path)}  # fmt: skip
+    task = subprocess.Popen(["bash", script], env=os.environ | slurm, stdout=subprocess.DEVNULL)
+    while not blocks(out):
+        time.sleep(0.02)
+    task.send_signal(signal.SIGUSR1)  # to the script alone, as --signal=B: does
+    assert task.wait() == INTERRUPTED
+    assert (tmp_path / "queue").read_text() == "requeue 4711_2\n"
+    keys = {block.key for block in blocks_of_shard(read_plan(path), "2/2")}
+    assert {p.name.split(".")[0] for p in blocks(out)} <= keys
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
