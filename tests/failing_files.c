@@ -86,7 +86,7 @@ int close(int fd) {
 }
 int mkdir(const char *path, mode_t mode) {
     REAL(int, "mkdir", const char *, mode_t);
-    return ours(path) && due("mkdir") ? -1 : real(path, mode);
+    return ours(path) && access(path, F_OK) && due("mkdir") ? -1 : real(path, mode);
 }
 int rename(const char *old, const char *new) {
     REAL(int, "rename", const char *, const char *);
