@@ -1,6 +1,7 @@
 /* Let the k-th file operation under a folder fail, as a full, broken or forbidden disk does.
 
    Preloaded before libc; arm() says which. Counted are open, mkdir, write, fsync, rename and link.
+   What is not there can neither be opened nor need be; what is there need not be made.
    With `partial`, the k-th operation, if it is a write, writes half, and the next one fails. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -47,7 +48,7 @@ static int opened(int fd, const char *path) {
 int name(const char *path, int flags, ...) { \
     va_list list; va_start(list, flags); mode_t mode = va_arg(list, mode_t); va_end(list); \
     REAL(int, #name, const char *, int, ...); \
-    if (ours(path) && due("open")) return -1; \
+    if (ours(path) && (flags & O_CREAT || !access(path, F_OK)) && due("open")) return -1; \
     return opened(real(path, flags, mode), path); \
 }
 OPEN(open)
@@ -56,7 +57,7 @@ OPEN(open64)
 int name(int at, const char *path, int flags, ...) { \
     va_list list; va_start(list, flags); mode_t mode = va_arg(list, mode_t); va_end(list); \
     REAL(int, #name, int, const char *, int, ...); \
-    if (ours(path) && due("open")) return -1; \
+    if (ours(path) && (flags & O_CREAT || !access(path, F_OK)) && due("open")) return -1; \
     return opened(real(at, path, flags, mode), path); \
 }
 OPENAT(openat)
