@@ -22,7 +22,7 @@ from estimation.three_steps import estimate_cells, intervals, moment_step
 from matching import solve_equilibrium
 from shorematch import runtime
 from shorematch.denmark import economy_path
-from shorematch.economy_file import read_economy
+from shorematch.files.economy_file import read_economy
 
 _SIZES, _SAMPLES, _AT_ONCE, _WAGE_ERROR = (2_000, 20_000, 200_000), 1_000, 100, 3.0
 _NO_AGGREGATES = jnp.zeros(3)

@@ -20,9 +20,9 @@ import pandas as pd
 
 from benchmarks.kill_sweeps import launch
 from shorematch import runtime
-from shorematch.sweep_plan import read_plan
-from shorematch.sweep_store import stored_blocks
-from shorematch.sweeping import _verified, sweep_file
+from shorematch.sweeps.plan import read_plan
+from shorematch.sweeps.store import stored_blocks
+from shorematch.sweeps.sweeping import _verified, sweep_file
 from tests.test_sweeps import write_sweep
 
 RESULT = Path(__file__).parent / "results" / "damage_sweeps.csv"

@@ -29,7 +29,7 @@ from estimation import (
 )
 from matching import solve_equilibrium
 from shorematch.denmark import economy_path
-from shorematch.economy_file import read_economy
+from shorematch.files.economy_file import read_economy
 
 _OUT = Path(__file__).parent / "results" / "estimation_times.csv"
 _DATA = Path(os.environ.get("SHOREMATCH_DATA", Path(__file__).parents[2] / "shared" / "data"))

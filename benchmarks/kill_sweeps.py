@@ -20,8 +20,8 @@ import pandas as pd
 
 from shorematch import runtime
 from shorematch.denmark import economy_path
-from shorematch.sweep_store import stored_blocks
-from shorematch.sweeping import sweep_file
+from shorematch.sweeps.store import stored_blocks
+from shorematch.sweeps.sweeping import sweep_file
 
 RESULT = Path(__file__).parent / "results" / "kill_sweeps.csv"
 SWEEP = """\

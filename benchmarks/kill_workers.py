@@ -18,8 +18,8 @@ from pathlib import Path
 import pandas as pd
 
 from shorematch import runtime
-from shorematch.sweep_plan import FAILED
-from shorematch.sweeping import sweep_file
+from shorematch.sweeps.plan import FAILED
+from shorematch.sweeps.sweeping import sweep_file
 from tests.cluster import POISON, cluster, kill_worker
 from tests.test_sweeps import write_sweep
 

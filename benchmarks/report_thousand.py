@@ -20,8 +20,8 @@ def main() -> None:
     """Solve, report, and write the result."""
     runtime.start()
     from shorematch.denmark import economy_path
-    from shorematch.report import report_runs
-    from shorematch.scenarios import counterfactual_file
+    from shorematch.report.reporting import report_runs
+    from shorematch.scenarios.counterfactual import counterfactual_file
 
     shocks = "".join(
         f'[[shock]]\nname = "c_F {k / 10:+}"\norigin.china.constant = {{ add = {k / 10} }}\n'

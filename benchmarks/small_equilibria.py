@@ -23,7 +23,7 @@ from counterfactuals import solve_measures
 from matching import Economy, Equilibrium, Status, solve_batch, solve_equilibrium, with_parameter
 from matching.market import market_of
 from shorematch.denmark import economy_path
-from shorematch.economy_file import read_economy
+from shorematch.files.economy_file import read_economy
 
 _OUT = Path(__file__).parent / "results" / "small_equilibria.csv"
 _COUNT, _IN_LOOP, _REPEATS = 10_000, 300, 5

@@ -17,9 +17,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from shorematch import runtime, sweep_plan
+from shorematch import runtime
 from shorematch.denmark import economy_path
-from shorematch.sweeping import sweep_file
+from shorematch.sweeps import plan
+from shorematch.sweeps.sweeping import sweep_file
 
 RESULT = Path(__file__).parent / "results" / "sweep_costs.csv"
 SIZES = (100, 1_000, 10_000, 30_000)  # the first compiles
@@ -57,7 +58,7 @@ def main() -> None:
 def measured(path: Path, points: int) -> dict[str, float]:
     """Run a sweep in this process; milliseconds a point beside solving, and most memory."""
     runtime.start()
-    solve, spent = sweep_plan.solve_measures, [0.0, 0.0]
+    solve, spent = plan.solve_measures, [0.0, 0.0]
 
     def timed(economies):
         start, used = time.perf_counter(), time.process_time()
@@ -66,7 +67,7 @@ def measured(path: Path, points: int) -> dict[str, float]:
         spent[1] += time.process_time() - used
         return result
 
-    sweep_plan.solve_measures = timed
+    plan.solve_measures = timed
     start, used = time.perf_counter(), time.process_time()
     if sweep_file(path, path.with_suffix("")) != 0:
         sys.exit(f"{path} was not solved")

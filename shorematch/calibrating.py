@@ -10,18 +10,18 @@ from pydantic import Field
 from estimation import Aggregates, Calibration, calibrate
 from matching import InvalidInput, Status, get_parameter
 from shorematch.console import console
-from shorematch.defects import Defect, InputError
-from shorematch.economy_file import (
+from shorematch.files.defects import Defect, InputError
+from shorematch.files.economy_file import (
     EconomyKeys,
     LoadedEconomy,
     OriginKeys,
     load_economy,
     write_economy,
 )
-from shorematch.inputs import FileModel, read_toml
-from shorematch.manifest import Run
-from shorematch.run_folder import write_csv
-from shorematch.tables import write_tables
+from shorematch.files.inputs import FileModel, read_toml
+from shorematch.files.manifest import Run
+from shorematch.files.run_folder import write_csv
+from shorematch.files.tables import write_tables
 
 # restriction → what it is
 _HOME = {

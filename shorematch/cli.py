@@ -111,7 +111,7 @@ def counterfactual(
     "origin.denmark.constant").
     """
     runtime.start(device.value)
-    from shorematch.scenarios import counterfactual_file
+    from shorematch.scenarios.counterfactual import counterfactual_file
     from shorematch.solving import SolveOptions
 
     options = SolveOptions(
@@ -131,7 +131,7 @@ def decompose(
 ) -> int:
     """Take the change between two economies apart by groups of parameters."""
     runtime.start()
-    from shorematch.decomposing import decompose_files
+    from shorematch.scenarios.decomposing import decompose_files
 
     return decompose_files(start, end, out, groups)
 
@@ -168,7 +168,7 @@ def sweep(
     Exit code 75: interrupted or incomplete, and can be resumed.
     """
     runtime.start(device.value)
-    from shorematch import sweeping
+    from shorematch.sweeps import sweeping
 
     if plan:
         return sweeping.plan_sweep(file, shard=shard, yes=yes)
@@ -177,7 +177,7 @@ def sweep(
     if collect:
         return sweeping.collect_sweep(file, out, partial=partial, yes=yes)
     if write_sbatch is not None:
-        from shorematch.slurm import write_sbatch as write
+        from shorematch.sweeps.slurm import write_sbatch as write
 
         return write(file, out, write_sbatch, yes=yes, new=new)
     return sweeping.sweep_file(file, out, shard=shard, yes=yes, new=new, scheduler=scheduler)
@@ -190,7 +190,7 @@ def report(
     compare: Annotated[bool, typer.Option("--compare", help="Show runs side by side.")] = False,
 ) -> int:
     """Put findings, tables and figures of runs on one HTML page, and stamp the paper's files."""
-    from shorematch.report import report_runs
+    from shorematch.report.reporting import report_runs
 
     return report_runs(runs, out, compare=compare)
 
@@ -225,7 +225,7 @@ def demo(out: _Out = Path("demo-out")) -> int:
 def estimate(run: _Run, out: _Out, device: _Device = Device.cpu) -> int:
     """Estimate from a file of matches: the affinity matrix or, with wages, all of the model."""
     runtime.start(device.value)
-    from shorematch.estimating import estimate_file
+    from shorematch.estimates.estimating import estimate_file
 
     return estimate_file(run, out)
 
@@ -234,7 +234,7 @@ def estimate(run: _Run, out: _Out, device: _Device = Device.cpu) -> int:
 def check(run: _Run) -> int:
     """Check a run file and its data: sample, missing values, thin cells, what it will take."""
     runtime.start()
-    from shorematch.checking import check_file
+    from shorematch.estimates.checking import check_file
 
     return check_file(run)
 

@@ -12,13 +12,13 @@ from shorematch.calibrating import calibrate_file
 from shorematch.console import console
 from shorematch.denmark import CALIBRATION_PATH, SHOCKS_PATH, YEARS, economy_path
 from shorematch.denmark.published import AGGREGATES, COUNTERFACTUALS_2006
-from shorematch.economy_file import read_economy
 from shorematch.figures import economy_figures
-from shorematch.manifest import Run, results_in
-from shorematch.run_folder import new_run
-from shorematch.scenarios import counterfactual_file
+from shorematch.files.economy_file import read_economy
+from shorematch.files.manifest import Run, results_in
+from shorematch.files.run_folder import new_run
+from shorematch.files.tables import write_tables
+from shorematch.scenarios.counterfactual import counterfactual_file
 from shorematch.solving import SolveOptions, solve_file, statistics_of
-from shorematch.tables import write_tables
 
 _AGGREGATES = ("unemployment_rate", "offshoring_rate", "mean_wage_foreign", "wage_share")
 _MONEY = "DKK per hour"

@@ -17,7 +17,7 @@ def run_doctor(economy_path: Path | None = None, *, clear_cache: bool = False) -
     """
     import jax
 
-    from shorematch.manifest import versions
+    from shorematch.files.manifest import versions
 
     if clear_cache:
         console().print(f"{runtime.clear_cache()} compiled programs removed")
@@ -60,7 +60,7 @@ def _cache(folder: Path) -> tuple[str, str, bool, str]:
 def _kernel(economy_path: Path) -> tuple[str, str, bool, str]:
     """Which kernel an economy takes."""
     from matching import explain_kernel
-    from shorematch.economy_file import read_economy
+    from shorematch.files.economy_file import read_economy
 
     economy = read_economy(economy_path).economy
     choice = explain_kernel(economy, memory=runtime.machine_memory())

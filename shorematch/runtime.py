@@ -71,7 +71,7 @@ def clear_cache() -> int:
 def _require_gpu() -> None:
     import jax
 
-    from shorematch.defects import Defect, InputError
+    from shorematch.files.defects import Defect, InputError
 
     try:
         jax.config.update("jax_default_device", jax.devices("gpu")[0])

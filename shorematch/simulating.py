@@ -9,9 +9,9 @@ import pandas as pd
 from estimation import SimulatedMatches, simulate_matches
 from matching import Economy, solve_equilibrium
 from shorematch.console import console
-from shorematch.defects import Defect, InputError
-from shorematch.economy_file import read_economy
-from shorematch.run_folder import written_whole
+from shorematch.files.defects import Defect, InputError
+from shorematch.files.economy_file import read_economy
+from shorematch.files.run_folder import written_whole
 from shorematch.solving import print_verdict
 
 _KINDS = (".csv", ".parquet", ".dta")

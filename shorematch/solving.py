@@ -23,9 +23,9 @@ from matching.statistics import (
 )
 from shorematch import runtime
 from shorematch.console import console
-from shorematch.economy_file import read_economy
-from shorematch.manifest import Run
-from shorematch.run_folder import write_csv, write_json
+from shorematch.files.economy_file import read_economy
+from shorematch.files.manifest import Run
+from shorematch.files.run_folder import write_csv, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

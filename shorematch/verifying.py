@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from shorematch.console import console
-from shorematch.defects import Defect, InputError
-from shorematch.inputs import sha256_of
-from shorematch.manifest import (
+from shorematch.files.defects import Defect, InputError
+from shorematch.files.inputs import sha256_of
+from shorematch.files.manifest import (
     MANIFEST,
     changed_outputs,
     command_line,

@@ -59,7 +59,7 @@ def kill_worker(nanny):
 
 def dask_setup(_worker):
     """What a worker does first."""
-    from shorematch import sweep_workers
+    from shorematch.sweeps import workers as sweep_workers
 
     solve = sweep_workers.solve_points
 

@@ -21,7 +21,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 def danish_2006():
     """The shipped economy of 2006."""
     from shorematch.denmark import economy_path
-    from shorematch.economy_file import read_economy
+    from shorematch.files.economy_file import read_economy
 
     return read_economy(economy_path(2006)).economy
 
@@ -30,6 +30,6 @@ def danish_2006():
 def danish_1996():
     """The shipped economy of 1996."""
     from shorematch.denmark import economy_path
-    from shorematch.economy_file import read_economy
+    from shorematch.files.economy_file import read_economy
 
     return read_economy(economy_path(1996)).economy

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from matching import InvalidInput
-from shorematch.defects import InputError
-from shorematch.run_folder import new_run, safe_names
+from shorematch.files.defects import InputError
+from shorematch.files.run_folder import new_run, safe_names
+from shorematch.files.table_files import read_table
 from shorematch.solving import SolveOptions, solve_file
-from shorematch.table_files import read_table
 from tests.danish import FILES, edited, write_danish
 
 TOML = FILES["economy.toml"]

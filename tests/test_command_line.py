@@ -12,9 +12,9 @@ import pytest
 
 from matching import STATISTICS
 from shorematch.doctor import run_doctor
-from shorematch.scenarios import counterfactual_file
+from shorematch.files.tables import write_tables
+from shorematch.scenarios.counterfactual import counterfactual_file
 from shorematch.solving import SolveOptions, solve_file
-from shorematch.tables import write_tables
 from tests.danish import edited, write_danish
 
 QUICK = SolveOptions(figures=False)

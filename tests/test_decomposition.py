@@ -12,9 +12,14 @@ import pytest
 from counterfactuals import ParameterGroup, decompose, default_groups, measure_labels
 from matching import InvalidInput, parameter_names, solve_equilibrium, with_parameter
 from matching.statistics import offshoring_rate, offshoring_share_by_firm
-from shorematch.decomposing import causes_frame, decompose_files, decomposition_frame, findings_of
-from shorematch.defects import InputError
 from shorematch.denmark import economy_path
+from shorematch.files.defects import InputError
+from shorematch.scenarios.decomposing import (
+    causes_frame,
+    decompose_files,
+    decomposition_frame,
+    findings_of,
+)
 from shorematch.solving import statistics_of
 
 

@@ -13,8 +13,8 @@ from matching import solve_equilibrium, statistics
 from shorematch.denmark import FOLDER, SHOCKS_PATH, YEARS, economy_path
 from shorematch.denmark.published import AGGREGATES, COUNTERFACTUALS_2006
 from shorematch.denmark.recover import _weighted_gaps, danish_economy
-from shorematch.economy_file import read_economy
-from shorematch.scenarios import BASELINE, economies_under, read_scenarios
+from shorematch.files.economy_file import read_economy
+from shorematch.scenarios.counterfactual import BASELINE, economies_under, read_scenarios
 
 # Largest relative gap to a published number.
 CELL = 0.005

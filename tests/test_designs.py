@@ -21,11 +21,11 @@ from counterfactuals.designs import (
     taken_from,
 )
 from matching import InvalidInput, get_parameter
-from shorematch.defects import InputError
 from shorematch.denmark import economy_path
-from shorematch.economy_file import read_economy
-from shorematch.inputs import FileModel, read_toml
-from shorematch.shock_files import DesignEntry, ShockEntry, read_scenario_entries
+from shorematch.files.defects import InputError
+from shorematch.files.economy_file import read_economy
+from shorematch.files.inputs import FileModel, read_toml
+from shorematch.scenarios.shock_files import DesignEntry, ShockEntry, read_scenario_entries
 from tests.danish import FILES, write_danish
 
 COST = Axis("origin.china.constant", "add", np.array([0.0, 5.0, 10.0]))

@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 
 from shorematch import runtime
-from shorematch.defects import InputError
 from shorematch.doctor import run_doctor
+from shorematch.files.defects import InputError
 from tests.danish import write_danish
 
 HAS_GPU = Path("/dev/nvidia0").exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from matching import InvalidInput, make_economy, make_firms, make_origin
-from shorematch.economy_file import read_economy, write_economy
+from shorematch.files.economy_file import read_economy, write_economy
 from tests.danish import FILES, edited, write_danish
 from tests.economies import random_economy, random_shapes
 

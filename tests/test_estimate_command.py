@@ -12,8 +12,8 @@ from estimation import estimate_affinity
 from matching import InvalidInput, solve_equilibrium, statistics
 from shorematch.calibrating import calibrate_file
 from shorematch.denmark import economy_path
-from shorematch.economy_file import read_economy, write_economy
-from shorematch.estimating import estimate_file
+from shorematch.estimates.estimating import estimate_file
+from shorematch.files.economy_file import read_economy, write_economy
 
 DATA = Path(os.environ.get("SHOREMATCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
 COUPLES = DATA / "dupuy_galichon_2014_personality" / "BDG_w2040_27jun13.csv"

@@ -22,13 +22,13 @@ import matching
 import shorematch
 from matching import parameter_names
 from shorematch.cli import app
-from shorematch.decomposing import _read_groups
 from shorematch.denmark import CALIBRATION_PATH, FOLDER, economy_path
-from shorematch.economy_file import read_economy
-from shorematch.estimating import estimate_file
-from shorematch.scenarios import economies_under, read_scenarios
+from shorematch.estimates.estimating import estimate_file
+from shorematch.files.economy_file import read_economy
+from shorematch.scenarios.counterfactual import economies_under, read_scenarios
+from shorematch.scenarios.decomposing import _read_groups
 from shorematch.simulating import simulate_file
-from shorematch.sweep_plan import read_plan
+from shorematch.sweeps.plan import read_plan
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -19,11 +19,11 @@ from matching import (
     with_parameter,
 )
 from matching.statistics import mean_wage_home
-from shorematch.defects import InputError
-from shorematch.draw_files import DRAWS, Draws, read_draws, write_draws
-from shorematch.economy_file import read_economy, write_economy
-from shorematch.interval_tables import changes_figure
-from shorematch.scenarios import counterfactual_file
+from shorematch.files.defects import InputError
+from shorematch.files.draw_files import DRAWS, Draws, read_draws, write_draws
+from shorematch.files.economy_file import read_economy, write_economy
+from shorematch.scenarios.counterfactual import counterfactual_file
+from shorematch.scenarios.interval_tables import changes_figure
 from shorematch.solving import SolveOptions
 from tests.danish import write_danish
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shorematch.manifest import Run, command_line, machine
-from shorematch.scenarios import counterfactual_file
+from shorematch.files.manifest import Run, command_line, machine
+from shorematch.scenarios.counterfactual import counterfactual_file
 from shorematch.solving import SolveOptions, solve_file
 from tests.danish import write_danish
 

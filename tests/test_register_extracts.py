@@ -6,10 +6,10 @@ import pytest
 
 from estimation import individual_cells, quantile_cells
 from matching import InvalidInput
-from shorematch.checking import check_file
-from shorematch.estimating import estimate_file
-from shorematch.match_files import MatchData, read_sample
-from shorematch.table_files import CsvForm, read_table
+from shorematch.estimates.checking import check_file
+from shorematch.estimates.estimating import estimate_file
+from shorematch.estimates.match_files import MatchData, read_sample
+from shorematch.files.table_files import CsvForm, read_table
 
 KEYS = {"matches": "data.csv", "worker_columns": ["skill"], "firm_columns": ["size"]}
 

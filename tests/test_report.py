@@ -14,14 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from pypdf import PdfReader
 
-from shorematch.defects import InputError
 from shorematch.figures import save_figure
-from shorematch.manifest import Run
-from shorematch.report import report_runs, stamp_of
-from shorematch.run_folder import write_json
+from shorematch.files.defects import InputError
+from shorematch.files.manifest import Run
+from shorematch.files.run_folder import write_json
+from shorematch.files.tables import write_tables
+from shorematch.report.reporting import report_runs, stamp_of
 from shorematch.solving import SolveOptions, solve_file
-from shorematch.sweep_plan import SCHEMA
-from shorematch.tables import write_tables
+from shorematch.sweeps.plan import SCHEMA
 from tests.danish import edited, write_danish
 
 PIXEL = base64.b64decode(

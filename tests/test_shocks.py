@@ -8,9 +8,9 @@ import pytest
 
 from counterfactuals import Change, Shock, apply_shock
 from matching import InvalidInput, get_parameter, solve_equilibrium
-from shorematch.defects import InputError
-from shorematch.economy_file import read_economy
-from shorematch.scenarios import economies_under, read_scenarios
+from shorematch.files.defects import InputError
+from shorematch.files.economy_file import read_economy
+from shorematch.scenarios.counterfactual import economies_under, read_scenarios
 from tests.danish import edited, write_danish
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shorematch.defects import InputError
-from shorematch.sweep_plan import FAILED
-from shorematch.sweep_workers import SchedulerLost
-from shorematch.sweeping import sweep_file, sweep_status
+from shorematch.files.defects import InputError
+from shorematch.sweeps.plan import FAILED
+from shorematch.sweeps.sweeping import sweep_file, sweep_status
+from shorematch.sweeps.workers import SchedulerLost
 from tests.cluster import POISON, cluster, kill_worker
 from tests.test_sweeps import SWEEP, blocks, table, with_points, write_sweep
 

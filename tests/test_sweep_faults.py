@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from shorematch.sweeping import sweep_file
+from shorematch.sweeps.sweeping import sweep_file
 from tests.failing_files import run_all
 from tests.test_sweeps import blocks, table, with_points, write_sweep
 

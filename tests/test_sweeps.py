@@ -19,12 +19,12 @@ import pytest
 from counterfactuals import apply_shock, shocks_of_point
 from matching import solve_equilibrium
 from shorematch.console import counting
-from shorematch.defects import InputError
-from shorematch.slurm import write_sbatch
+from shorematch.files.defects import InputError
 from shorematch.solving import statistics_of
-from shorematch.sweep_plan import read_plan
-from shorematch.sweep_store import stored_blocks
-from shorematch.sweeping import (
+from shorematch.sweeps.plan import read_plan
+from shorematch.sweeps.slurm import write_sbatch
+from shorematch.sweeps.store import stored_blocks
+from shorematch.sweeps.sweeping import (
     INTERRUPTED,
     blocks_of_shard,
     collect_sweep,

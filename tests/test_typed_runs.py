@@ -9,9 +9,9 @@ import pytest
 
 from estimation import Aggregates, calibrate
 from matching import InvalidInput, get_parameter, parameter_names, solve_equilibrium, statistics
-from shorematch.draw_files import read_draws
-from shorematch.economy_file import read_economy, write_economy
-from shorematch.estimating import estimate_file
+from shorematch.estimates.estimating import estimate_file
+from shorematch.files.draw_files import read_draws
+from shorematch.files.economy_file import read_economy, write_economy
 from shorematch.simulating import simulate_file
 
 RUN = """\

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from shorematch.calibrating import calibrate_file
-from shorematch.defects import InputError
 from shorematch.denmark import CALIBRATION_PATH
-from shorematch.scenarios import counterfactual_file
+from shorematch.files.defects import InputError
+from shorematch.scenarios.counterfactual import counterfactual_file
 from shorematch.solving import SolveOptions
 from shorematch.verifying import _difference, verify_run
 from tests.danish import write_danish

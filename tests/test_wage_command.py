@@ -8,7 +8,7 @@ import pytest
 
 from estimation import estimate_with_wages, make_basis
 from matching import InvalidInput
-from shorematch.estimating import estimate_file
+from shorematch.estimates.estimating import estimate_file
 
 RUN = """\
 estimator = "wages"

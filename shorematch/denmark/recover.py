@@ -195,8 +195,8 @@ def run_recovery(out: Path) -> int:
     import pandas as pd
 
     from shorematch.console import console
-    from shorematch.manifest import Run
-    from shorematch.run_folder import write_csv
+    from shorematch.files.manifest import Run
+    from shorematch.files.run_folder import write_csv
 
     run = Run(["denmark", "recover"], out)
     with run.folder() as folder:

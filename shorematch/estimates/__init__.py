@@ -1,0 +1,1 @@
+"""``shorematch estimate`` and ``check``: run files, matches, samples on types, each estimator."""

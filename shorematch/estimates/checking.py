@@ -1,0 +1,158 @@
+"""``shorematch check``: everything but the estimation, and what that would take."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from estimation import estimate_affinity, estimate_three_steps
+from estimation.affinity import MAX_ROWS
+from estimation.variation import collinear
+from shorematch.console import console
+from shorematch.estimates.match_files import Sample, read_sample, samples_of
+from shorematch.estimates.run_file import RunFile, read_run
+from shorematch.estimates.typed_samples import TypedSample, cell_columns, typed_samples
+from shorematch.estimates.wage_estimation import estimate_wages, read_basis
+
+_PROBED = 400  # rows of a probe
+# N × N arrays of doubles that an estimation on rows holds at once, as measured at 2,500 rows
+_ARRAYS = 8
+_DRAWS_PROBED = 50
+
+
+def check_file(run_path: Path) -> int:
+    """Print sample flow, what is thin or collinear, and a forecast; 0 where sound, else 1.
+
+    Raises :class:`~matching.InvalidInput` with every defect of the run file and its data.
+    """
+    say = console().print
+    file = read_run(run_path)
+    sample = read_sample(run_path, file.data, cell_columns(file))
+    say("Rows: " + ", ".join(f"{count} {what}" for what, count in sample.flow.items()))
+    for name, count in sample.empty.items():
+        say(f"Column {name}: {count} empty cells")
+    typed: list[TypedSample] = []
+    if file.home is not None:
+        typed, _ = typed_samples(run_path, file, sample)
+    parts = samples_of(sample)
+    findings = [finding for part in parts for finding in _findings(file, *part)]
+    findings += [finding for part in typed for finding in _thin(file, part)]
+    for group, year, rows in parts:
+        label = ", ".join(text for text in (group, year) if text) or "all"
+        say(f"{label}: {len(rows.matched)} matches")
+    for finding in findings:
+        say(f"- {finding}", style="bold red")
+    if not findings:
+        seconds, memory = _forecast(run_path, file, parts, typed)
+        say(f"Forecast: {seconds:.0f} s and {memory:.1f} GB, from a short probe")
+    say(f"{run_path.name}: {len(findings) or 'no'} findings")
+    return 1 if findings else 0
+
+
+# ---------------------------------------------------------------- findings
+
+
+def _findings(file: RunFile, group: str, year: str, rows: Sample) -> Iterator[str]:
+    """Columns in which nothing varies, or that vary together; samples that are too large."""
+    where = "".join(f"{text}: " for text in (group, year) if text)
+    for names, values in (
+        (file.data.worker_columns, rows.skills),
+        (file.data.firm_columns, rows.characteristics),
+    ):
+        spread = values.std(0)
+        constant = spread <= 1e-12 * np.abs(values).max(0)
+        for name in np.array(names)[constant]:
+            yield f"{where}column {name} is constant, so nothing is sorted on it; leave it out"
+        if not constant.any():
+            columns = (values - values.mean(0)) / (spread * np.sqrt(len(values)))
+            for involved in collinear(columns, names):
+                yield f"{where}columns {involved} are collinear; leave one of them out"
+    if file.home is None and len(rows.matched) > MAX_ROWS:
+        yield (
+            f"{where}{len(rows.matched)} matches are more than the {MAX_ROWS} that this estimator "
+            "takes; draw a sample"
+        )
+
+
+def _thin(file: RunFile, sample: TypedSample) -> Iterator[str]:
+    """Types without matches or with few, and aggregates that no economy meets."""
+    where = "".join(f"{text}: " for text in (sample.group, sample.year) if text)
+    counts, least = sample.counts, file.data.smallest_cell
+    for side, rows in (("worker", counts.sum(1)), ("firm", counts.sum(0))):
+        if len(rows) == 1:
+            yield f"{where}there is one {side} type only, so nothing is sorted; make more types"
+        if (rows == 0).any():
+            yield f"{where}{(rows == 0).sum()} {side} types have no match; make fewer types"
+        thin = (rows > 0) & (rows < least)
+        if thin.any():
+            yield (
+                f"{where}{thin.sum()} {side} types have fewer than {least} matches; the economy "
+                "would not be written, make fewer types"
+            )
+    yield from (f"{where}{defect}" for defect in sample.market.defects)
+
+
+# ---------------------------------------------------------------- the forecast
+
+
+def _forecast(
+    run_path: Path,
+    file: RunFile,
+    parts: list[tuple[str, str, Sample]],
+    typed: list[TypedSample],
+) -> tuple[float, float]:
+    """Seconds and GB of the estimation, compiling included."""
+    if typed:
+        return _forecast_on_types(file, typed)
+    rows = max((rows for _, _, rows in parts), key=lambda rows: len(rows.matched))
+    some = rows.sampled(_PROBED, file.inference.seed)
+    if file.wages is None:
+        compiling, seconds = _timed(lambda: estimate_affinity(some.skills, some.characteristics))
+    else:
+        keys = file.wages.model_copy(update={"profile": False})
+        basis = read_basis(run_path.name, file.data, keys)
+        compiling, seconds = _timed(
+            lambda: estimate_wages(file.data, keys, file.inference, basis, some)
+        )
+    sizes = np.array([len(rows.matched) for _, _, rows in parts], dtype=np.float64)
+    # every step works on N × N arrays
+    steps = seconds * float(np.sum((sizes / len(some.matched)) ** 2))
+    memory = _ARRAYS * 8e-9 * float(sizes.max()) ** 2
+    return compiling + steps, 0.4 + memory
+
+
+def _forecast_on_types(file: RunFile, typed: list[TypedSample]) -> tuple[float, float]:
+    """Time and memory on types depend on their number; rows only have to be read and summed."""
+    first, draws = typed[0], file.inference.draws
+    n, j = first.counts.shape
+    worker, firm = (index.ravel() for index in np.indices((n, j)))
+    # of each cell as many matches as random matching has, and wages of no pattern
+    share = np.outer(first.counts.sum(1), first.counts.sum(0)).ravel() + 1.0
+    wages = 100.0 + np.random.default_rng(0).normal(size=n * j) + worker + firm
+
+    def estimate(count: int) -> Any:
+        return estimate_three_steps(
+            first.workers.values, first.firms.values, worker, firm, wages, share,
+            market=first.market, draws=count,
+        )  # fmt: skip
+
+    compiling, seconds = _timed(lambda: estimate(0))
+    if draws:
+        compiled, batch = _timed(lambda: estimate(min(draws, _DRAWS_PROBED)))
+        compiling += compiled
+        seconds += batch * draws / min(draws, _DRAWS_PROBED)
+    matches = sum(len(part.rows.matched) for part in typed)
+    influence = 8e-9 * (n * j + first.workers.values.size + 20) * matches / len(typed)
+    return compiling + seconds * len(typed), 0.6 + influence
+
+
+def _timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds that compiling adds to the first call, and those of the second."""
+    start = time.perf_counter()
+    work()
+    middle = time.perf_counter()
+    work()
+    second = time.perf_counter() - middle
+    return max(middle - start - second, 0.0), second

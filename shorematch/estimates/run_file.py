@@ -1,0 +1,157 @@
+"""The run file of ``estimate``: its sections, their defaults, and the file with every default."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from shorematch.estimates.match_files import MatchData, Name, TableKeys
+from shorematch.files.defects import Defect, InputError
+from shorematch.files.inputs import FileModel, read_toml
+
+_Share = Annotated[float, Field(gt=0, lt=1)]
+_Positive = Annotated[float, Field(gt=0)]
+# a number, or a table of one per year: { 1996 = 40.5, 2006 = 45.3 }
+_Yearly = float | dict[str, float]
+_YearlyShare = _Share | dict[str, _Share]
+_YearlyPositive = _Positive | dict[str, _Positive]
+_TYPED = ("types", "home", "firms", "foreign")
+
+
+class InferenceKeys(FileModel):
+    """The section ``[inference]``: errors, starts and draws."""
+
+    std_errors: Literal["sandwich", "information"] = "sandwich"
+    clustered: bool = True  # by firm, where the data name its column
+    draws: Annotated[int, Field(ge=0)] = 0  # of the bootstrap; 0: none
+    starts: Annotated[int, Field(ge=1)] = 1  # the first is fixed, further ones are random
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class WageKeys(FileModel):
+    """The section ``[wages]`` of the estimator ``wages``."""
+
+    logarithm: bool = True
+    amenities: list[Name]
+    productivity: list[Name]
+    profile: bool = True
+
+
+class QuantileKeys(FileModel):
+    """Types as cells of equal mass in each dimension."""
+
+    quantiles: Annotated[int, Field(ge=2)]
+
+
+class CellKeys(FileModel):
+    """Types as a user's own cells: rows with the same label."""
+
+    cells: Name
+
+
+Cutting = Literal["deciles", "individual"] | QuantileKeys | CellKeys
+
+
+class TypeKeys(FileModel):
+    """The section ``[types]``: how types are made from rows."""
+
+    workers: Cutting = "deciles"
+    firms: Cutting = "deciles"
+
+
+class HomeKeys(FileModel):
+    """The section ``[home]``: what aggregates say about home's workers."""
+
+    name: Name = "home"
+    outside_option: _Yearly  # w0, money
+    wage_share: _YearlyShare  # W/Y
+    unemployment_rate: _YearlyShare | None = None  # |f0|/|f̄|; counted where rows are unmatched
+
+
+class FirmKeys(FileModel):
+    """The section ``[firms]``."""
+
+    outside_option: _Yearly = 0.0  # r0, money
+    mass_per_worker: _YearlyPositive | None = None  # |ḡ|/|f̄|; 1 + offshoring rate where left out
+
+
+class ForeignKeys(TableKeys):
+    """The section ``[foreign]``: the offshored side of the market."""
+
+    name: Name = "foreign"
+    outside_option: _Yearly  # w0*, money
+    mass: _YearlyPositive | None = (
+        None  # |f̄*| relative to home's |f̄|; counted where rows are foreign
+    )
+    types: Name | None = None  # a table of types: mass and skills
+    tilt: dict[str, float] | None = None  # skill → log mass, highest over lowest rank, on home's
+    mean_wage: _Yearly | None = None  # E(w*), money
+    offshoring_rate: _YearlyPositive | None = None  # |f*|/|f|
+    purchases: Name | None = None  # a table of imports and value added, by firm or industry
+    imports: Name = "imports"
+    value_added: Name = "value_added"
+
+
+class RunFile(FileModel):
+    """A run file of ``estimate``."""
+
+    estimator: Literal["affinity", "wages", "three steps"]
+    data: MatchData
+    wages: WageKeys | None = None
+    types: TypeKeys | None = None
+    home: HomeKeys | None = None
+    firms: FirmKeys | None = None
+    foreign: ForeignKeys | None = None
+    inference: InferenceKeys = InferenceKeys()
+
+    @model_validator(mode="after")
+    def _sections_of_the_estimator(self) -> "RunFile":
+        own = {"affinity": (), "wages": ("wages",)}.get(self.estimator, _TYPED)
+        for name in ("wages", *_TYPED):
+            if getattr(self, name) is not None and name not in own:
+                owner = "wages" if name == "wages" else "three steps"
+                raise ValueError(f'the section [{name}] belongs to estimator = "{owner}"')
+        needed = {"wages": "wages", "three steps": "home"}.get(self.estimator)
+        if needed and getattr(self, needed) is None:
+            raise ValueError(f'estimator = "{self.estimator}" needs a section [{needed}]')
+        if self.estimator != "affinity" and self.data.wage is None:
+            raise ValueError(f'estimator = "{self.estimator}" needs the key wage in [data]')
+        if self.estimator == "wages" and self.data.weight is not None:
+            raise ValueError('estimator = "wages" takes no weight: every match counts once')
+        if self.estimator != "wages" and self.inference.std_errors != "sandwich":
+            raise ValueError('std_errors = "information" belongs to estimator = "wages"')
+        if self.data.standardise is None:
+            how = "none" if own == _TYPED else "ddof1"
+            data = self.data.model_copy(update={"standardise": how})
+            return self.model_copy(update={"data": data})
+        return self
+
+
+def read_run(path: Path) -> RunFile:
+    """A run file; raises :class:`~shorematch.defects.InputError` with all its defects."""
+    defects: list[Defect] = []
+    file = read_toml(path, RunFile, defects)
+    if file is None:
+        raise InputError(defects)
+    return file
+
+
+def resolved(file: RunFile) -> str:
+    """The run file with every default, as TOML; paths are relative to the original."""
+    lines = []
+    for name in RunFile.model_fields:
+        value = getattr(file, name)
+        if isinstance(value, BaseModel):
+            keys = value.model_dump(exclude_none=True)
+            lines += ["", f"[{name}]", *(f"{key} = {_toml(v)}" for key, v in keys.items())]
+        elif value is not None:
+            lines.append(f"{name} = {_toml(value)}")
+    return "\n".join([*lines, ""])
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML, which writes text, numbers and arrays as JSON does."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{json.dumps(k)} = {_toml(v)}' for k, v in value.items())} }}"
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,72 @@
+"""The estimator ``wages`` of a run file: its keys, its data and its estimate."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from estimation import Basis, WageEstimate, estimate_with_wages, make_basis, profile_interval
+from estimation.likelihood import SCALES
+from matching import InvalidInput
+from shorematch.estimates.match_files import MatchData, Sample, not_positive
+from shorematch.estimates.run_file import InferenceKeys, WageKeys
+from shorematch.files.defects import InputError
+
+
+@dataclass(frozen=True)
+class WageResult:
+    """An estimate, and the profile intervals of its scales where they were asked for."""
+
+    estimate: WageEstimate
+    wage: str  # "log wage" or "wage"
+    std_errors: str  # which covariance the tables show
+    starts: dict[str, float]  # parameter → start; what least squares finds has none
+    profile: dict[str, tuple[float, float]]  # scale → 95 % interval
+
+
+def read_basis(file: str, data: MatchData, keys: WageKeys) -> Basis:
+    """The terms of a run file; raises :class:`~matching.InvalidInput` with all their defects."""
+    try:
+        return make_basis(
+            keys.amenities, keys.productivity, workers=data.worker_columns, jobs=data.firm_columns
+        )
+    except InvalidInput as error:
+        raise InvalidInput([f"{file}, [wages] {text}" for text in error.defects]) from error
+
+
+def estimate_wages(
+    data: MatchData, keys: WageKeys, inference: InferenceKeys, basis: Basis, sample: Sample
+) -> WageResult:
+    """Estimate on the sample of a run file, profile intervals included."""
+    wages = sample.wages
+    assert wages is not None
+    assert data.wage is not None
+    if keys.logarithm:
+        remedy = "Give its log with logarithm = false, or leave the row out"
+        file = Path(data.matches).name
+        defects = not_positive(file, sample.matched, data.wage, remedy)
+        if defects:
+            raise InputError(defects)
+        wages = np.log(wages)
+    workers = dict(zip(data.worker_columns, sample.skills.T, strict=True))
+    jobs = dict(zip(data.firm_columns, sample.characteristics.T, strict=True))
+    try:
+        estimate = estimate_with_wages(
+            wages,
+            workers,
+            jobs,
+            basis,
+            clusters=sample.clusters if inference.clustered else None,
+            starts=inference.starts,
+            seed=inference.seed,
+        )
+    except InvalidInput as error:
+        raise InvalidInput([f"{data.matches}, {text}" for text in error.defects]) from error
+    profile = {
+        scale: profile_interval(estimate, wages, workers, jobs, basis, scale)
+        for scale in (SCALES if keys.profile else ())
+    }
+    interactions = {term.name for term in basis.interactions}
+    starts = {name: 0.0 for name in estimate.names if name.partition(".")[2] in interactions}
+    name = "log wage" if keys.logarithm else "wage"
+    return WageResult(estimate, name, inference.std_errors, starts, profile)

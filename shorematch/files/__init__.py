@@ -1,0 +1,1 @@
+"""Files: economies, tables and draws read with every defect noted; run folders and manifests."""

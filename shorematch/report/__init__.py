@@ -1,0 +1,1 @@
+"""``shorematch report``: run folders as one page and as the files of a paper."""

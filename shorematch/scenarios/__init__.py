@@ -1,0 +1,1 @@
+"""``shorematch counterfactual`` and ``decompose``: shocks as data, scenarios side by side."""

@@ -1,0 +1,193 @@
+"""``shorematch counterfactual``: an economy under named shocks, side by side."""
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from counterfactuals import apply_shock
+from counterfactuals.designs import shocks_of_point
+from counterfactuals.intervals import ScenarioDraws, solve_draws
+from matching import Economy, Equilibrium, Status, get_parameter, parameter_names
+from shorematch.console import console, progress
+from shorematch.files.defects import Defect, InputError
+from shorematch.files.draw_files import DRAWS, Draws, read_draws
+from shorematch.files.economy_file import LoadedEconomy, read_economy
+from shorematch.files.inputs import FileModel, read_toml, sha256_of
+from shorematch.files.manifest import Run
+from shorematch.files.run_folder import safe_names
+from shorematch.files.tables import write_tables
+from shorematch.scenarios.interval_tables import SIDE_BY_SIDE, failures, write_intervals
+from shorematch.scenarios.shock_files import Scenarios, ShockEntry, read_scenario_entries
+from shorematch.solving import (
+    Orders,
+    SolveOptions,
+    draw_figures,
+    orders_of,
+    print_verdict,
+    solve,
+    statistics_of,
+    write_equilibrium,
+)
+
+BASELINE = "baseline"
+
+
+class _ShocksFile(FileModel):
+    shock: Annotated[list[ShockEntry], Field(min_length=1)]
+
+
+def counterfactual_file(
+    economy_path: Path,
+    shocks_path: Path,
+    out: Path,
+    options: SolveOptions | None = None,
+    draws_path: Path | None = None,
+) -> int:
+    """Solve an economy and each of its shocks into ``out``: a folder each, and one table of all.
+
+    With the folder of an estimation, ``draws_path``, every scenario is solved under each of its
+    bootstrap draws too, and levels and changes come with intervals. Returns 0 where every scenario
+    is certified, under every draw whose estimation has succeeded, 2 otherwise. Raises
+    :class:`~matching.InvalidInput` before anything is written.
+    """
+    options = options or SolveOptions()
+    further = [] if draws_path is None else ["--draws", draws_path]
+    run = Run(
+        ["counterfactual", economy_path, "--shocks", shocks_path, *further, *options.arguments()],
+        out,
+    )
+    loaded = read_economy(economy_path)
+    run.read(economy_path.parent, loaded.files)
+    draws = None if draws_path is None else _draws_of(draws_path, loaded, run)
+    orders = orders_of(loaded.economy, options)
+    scenarios = read_scenarios(shocks_path, loaded)
+    run.read(shocks_path.parent, scenarios.files)
+    economies = {BASELINE: loaded.economy} | economies_under(scenarios, loaded.economy)
+    names = list(economies)
+    folders = dict(zip(names, safe_names(names), strict=True))
+    run.lap("read")
+    equilibria = {}
+    with run.folder() as folder:
+        for name in progress(names, lambda name: f"solving {name}"):
+            equilibria[name] = solve(economies[name], options)
+            run.lap(f"solve {name}")
+            (folder / folders[name]).mkdir()
+            write_equilibrium(
+                folder / folders[name], f"{loaded.name}, {name}", equilibria[name], orders
+            )
+            run.lap(f"write {name}")
+        few = len(names) <= SIDE_BY_SIDE
+        write_tables(folder, "table", scenario_table(equilibria, orders), transpose=few)
+        if options.figures and few:
+            draw_figures(folder, equilibria, orders, options.money)
+        elif options.figures:
+            console().print(f"No figures: they show up to {SIDE_BY_SIDE} scenarios side by side")
+        if draws is not None:
+            run.lap("write")
+            result = _solve_draws(loaded.economy, draws, scenarios)
+            run.lap("solve draws")
+            write_intervals(folder, result, figures=options.figures and few)
+    codes = [print_verdict(name, eq) for name, eq in equilibria.items()]
+    console().print((out / "table.md").read_text(encoding="utf-8"))
+    if draws is not None:
+        console().print((out / "changes.md").read_text(encoding="utf-8"))
+        codes.append(_print_failures(result))
+    console().print(f"Results are in {out}")
+    return max(codes)
+
+
+def read_scenarios(path: Path, loaded: LoadedEconomy) -> Scenarios:
+    """The shocks of a shocks file, each a design of one point around an economy.
+
+    Raises :class:`~shorematch.defects.InputError` with every defect of the file.
+    """
+    defects: list[Defect] = []
+    file = read_toml(path, _ShocksFile, defects)
+    if file is None:
+        raise InputError(defects)
+    return read_scenario_entries(path, loaded, file.shock, taken=[BASELINE])
+
+
+def economies_under(scenarios: Scenarios, economy: Economy) -> dict[str, Economy]:
+    """The economy under each shock, by the shock's name, in file order."""
+    return {
+        design.name: reduce(apply_shock, shocks_of_point(design, 0), economy)
+        for design in scenarios.designs
+    }
+
+
+def _draws_of(folder: Path, loaded: LoadedEconomy, run: Run) -> Draws:
+    """The draws of an estimation, of this economy and no other."""
+    path = folder / DRAWS
+    draws = read_draws(path, loaded.economy)
+    run.read(folder, {DRAWS: sha256_of(path)})
+    estimate = folder / "economy.toml"
+    if estimate.exists():
+        other = read_economy(estimate).economy
+        different = [
+            name
+            for name in parameter_names(loaded.economy)
+            if not np.array_equal(get_parameter(other, name), get_parameter(loaded.economy, name))
+        ]
+        if different:
+            problem = f"is the estimate of these draws and differs in {', '.join(different)}"
+            remedy = f"Shock the economy that was estimated, {estimate}"
+            raise InputError([Defect(str(estimate), problem, remedy)])
+    return draws
+
+
+def _solve_draws(economy: Economy, draws: Draws, scenarios: Scenarios) -> ScenarioDraws:
+    stacks = {design.name: shocks_of_point(design, 0) for design in scenarios.designs}
+    return solve_draws(economy, draws.economies, draws.failed, stacks, baseline=BASELINE)
+
+
+def _print_failures(result: ScenarioDraws) -> int:
+    """Say which draws no interval rests on; 2 where one that was estimated is not certified."""
+    counts = failures(result)
+    if failed := int(result.failed.sum()):
+        console().print(
+            f"{failed} of {len(result.failed)} draws have failed in the estimation and are in no "
+            "interval; what made them fail may bear on what is left", style="bold red",
+        )  # fmt: skip
+    doubtful = (result.status != Status.CERTIFIED) & ~result.failed
+    for name, lost, doubts in zip(
+        counts["scenario"], counts["not solved"], doubtful.sum(1), strict=True
+    ):
+        if doubts:
+            console().print(
+                f"{name}: {doubts} OF {len(result.failed)} DRAWS ARE NOT CERTIFIED, {lost} of them "
+                "not solved and in no interval", style="bold red",
+            )  # fmt: skip
+    return 2 if doubtful.any() else 0
+
+
+def statistics_row(
+    values: dict[str, float | list[float]], skill_names: Sequence[str]
+) -> dict[str, float]:
+    """Statistics as columns of a table: one per skill, suffixed, where there are several skills."""
+    row: dict[str, float] = {}
+    for key, value in values.items():
+        if isinstance(value, list):
+            row |= {f"{key}_{name}": x for name, x in zip(skill_names, value, strict=True)}
+        else:
+            row[key] = value
+    return row
+
+
+def scenario_table(equilibria: Mapping[str, Equilibrium], orders: Orders) -> pd.DataFrame:
+    """One row per scenario and one column per statistic; empty where it has not converged."""
+    rows = []
+    for name, equilibrium in equilibria.items():
+        row = statistics_row(
+            statistics_of(equilibrium, orders), equilibrium.economy.skill_names
+        )  # fmt: skip
+        if not Status(int(equilibrium.status)).converged:
+            row = dict.fromkeys(row, math.nan)
+        rows.append({"scenario": name, **row})
+    return pd.DataFrame(rows)
