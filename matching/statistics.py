@@ -2,63 +2,70 @@
 
 Home is the first origin. Wages, outputs and profits are averaged over matches by their mass.
 Profiles by type come first, the scalars of the published tables after them; ``STATISTICS`` lists
-the scalars under their public keys. All are computed from products of ``π`` with a few columns, so
-that they cost what the kernel's products cost.
+the scalars under their public keys.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from matching.equilibrium import Equilibrium
-from matching.kernel import Matches, sums
 from matching.market import log_partner_space
+from matching.match_moments import (
+    MatchField,
+    defined,
+    mean_over,
+    origin_matches,
+    outputs,
+    ratio,
+    wages,
+    weighted_variance,
+)
 
 # ---------------------------------------------------------------- profiles by type
 
 
 def matched_workers(eq: Equilibrium) -> tuple[jax.Array, ...]:
     """Matched mass of each worker type ``f = Σ_y π``, ``(N_o,)`` per origin."""
-    return tuple(side.workers for side in _origins(eq))
+    return tuple(side.workers for side in origin_matches(eq))
 
 
 def hires(eq: Equilibrium) -> tuple[jax.Array, ...]:
     """Mass of each firm type's hires from each origin ``Σ_x π``, ``(J,)`` per origin."""
-    return tuple(side.hires for side in _origins(eq))
+    return tuple(side.hires for side in origin_matches(eq))
 
 
 def unemployment_by_worker(eq: Equilibrium) -> tuple[jax.Array, ...]:
     """Unmatched share ``f0/f̄`` of each worker type, ``(N_o,)`` per origin."""
-    return tuple(_ratio(f0, o.mass) for f0, o in zip(eq.unmatched, eq.economy.origins, strict=True))
+    return tuple(ratio(f0, o.mass) for f0, o in zip(eq.unmatched, eq.economy.origins, strict=True))
 
 
 def mean_wage_by_worker(eq: Equilibrium) -> tuple[jax.Array, ...]:
     """``E[w|x]`` of each worker type, money, ``(N_o,)`` per origin."""
     return tuple(
-        _ratio(side.by_worker(wage), side.workers)
-        for side, wage in zip(_origins(eq), _wages(eq), strict=True)
+        ratio(side.by_worker(wage), side.workers)
+        for side, wage in zip(origin_matches(eq), wages(eq), strict=True)
     )
 
 
 def mean_wage_by_firm(eq: Equilibrium) -> jax.Array:
     """``E[w|y]`` over each firm type's home hires, money, ``(J,)``."""
-    home = _origins(eq)[0]
-    return _ratio(home.by_firm(_wages(eq)[0]), home.hires)
+    home = origin_matches(eq)[0]
+    return ratio(home.by_firm(wages(eq)[0]), home.hires)
 
 
 def mean_match_quality_by_firm(eq: Equilibrium) -> jax.Array:
     """``E[x|y]`` over each firm type's home hires, ``(J, m)``."""
-    home = _origins(eq)[0]
-    return _ratio(home.matches.transposed_times(eq.economy.home.skills), home.hires[:, None])
+    home = origin_matches(eq)[0]
+    return ratio(home.matches.transposed_times(eq.economy.home.skills), home.hires[:, None])
 
 
 def offshoring_share_by_firm(eq: Equilibrium) -> jax.Array:
     """Share of each firm type's hires that are foreign, ``(J,)``."""
     home, *foreign = hires(eq)
     abroad = sum(foreign, jnp.zeros_like(home))
-    return _ratio(abroad, home + abroad)
+    return ratio(abroad, home + abroad)
 
 
 # ---------------------------------------------------------------- scalars
@@ -71,13 +78,13 @@ def unemployment_rate(eq: Equilibrium) -> jax.Array:
 
 def offshoring_rate(eq: Equilibrium) -> jax.Array:
     """``|f*|/|f|``: matches with all foreign origins over home matches."""
-    home, *foreign = (side.mass for side in _origins(eq))
-    return _ratio(sum(foreign, jnp.zeros_like(home)), home)
+    home, *foreign = (side.mass for side in origin_matches(eq))
+    return ratio(sum(foreign, jnp.zeros_like(home)), home)
 
 
 def mean_wage_home(eq: Equilibrium) -> jax.Array:
     """``E(w)`` over home matches, money."""
-    return _mean(_origins(eq)[:1], _wages(eq)[:1])
+    return mean_over(origin_matches(eq)[:1], wages(eq)[:1])
 
 
 def sd_wage_home(eq: Equilibrium) -> jax.Array:
@@ -87,31 +94,31 @@ def sd_wage_home(eq: Equilibrium) -> jax.Array:
 
 def mean_wage_foreign(eq: Equilibrium) -> jax.Array:
     """``E(w*)`` over all foreign matches, money; NaN without any."""
-    return _mean(_origins(eq)[1:], _wages(eq)[1:])
+    return mean_over(origin_matches(eq)[1:], wages(eq)[1:])
 
 
 def wage_spread_by_skill(eq: Equilibrium, skill: int = 0) -> jax.Array:
     """``E(wage|x)_{10−90}``: mean home wage of the top skill decile minus the bottom, money."""
-    home = _origins(eq)[0]
+    home = origin_matches(eq)[0]
     origin = eq.economy.home
     return _decile_spread(
-        origin.skills[:, skill], origin.mass, home.by_worker(_wages(eq)[0]), home.workers
+        origin.skills[:, skill], origin.mass, home.by_worker(wages(eq)[0]), home.workers
     )
 
 
 def wage_spread_by_firm(eq: Equilibrium, characteristic: int = 0) -> jax.Array:
     """``E(wage|y)_{10−90}``: mean home wage in the top firm decile minus the bottom, money."""
-    home = _origins(eq)[0]
+    home = origin_matches(eq)[0]
     firms = eq.economy.firms
     return _decile_spread(
-        firms.characteristics[:, characteristic], firms.mass, home.by_firm(_wages(eq)[0]),
+        firms.characteristics[:, characteristic], firms.mass, home.by_firm(wages(eq)[0]),
         home.hires,
     )  # fmt: skip
 
 
 def var_wage(eq: Equilibrium) -> jax.Array:
     """Variance of wages over home matches, money²."""
-    home, wage = _origins(eq)[0], _wages(eq)[0]
+    home, wage = origin_matches(eq)[0], wages(eq)[0]
     # about the mean, so that nothing is lost where wages hardly vary
     about_mean = wage._replace(worker=wage.worker - mean_wage_home(eq))
     return home.second_moment(about_mean) / home.mass
@@ -119,25 +126,25 @@ def var_wage(eq: Equilibrium) -> jax.Array:
 
 def var_wage_between_firms(eq: Equilibrium) -> jax.Array:
     """Variance over home matches of the firm type's mean wage ``E[w|y]``, money²."""
-    weight = _origins(eq)[0].hires
-    return _variance(weight, _defined(weight, mean_wage_by_firm(eq)))
+    weight = origin_matches(eq)[0].hires
+    return weighted_variance(weight, defined(weight, mean_wage_by_firm(eq)))
 
 
 def var_skill(eq: Equilibrium) -> jax.Array:
     """Variance of each skill over home matches, ``(m,)``; a scalar for one skill."""
-    return _variance_of_skills(_origins(eq)[0].workers, eq.economy.home.skills)
+    return _variance_of_skills(origin_matches(eq)[0].workers, eq.economy.home.skills)
 
 
 def var_skill_between_firms(eq: Equilibrium) -> jax.Array:
     """Variance over home matches of the firm type's mean skill ``E[x|y]``, as ``var_skill``."""
-    weight = _origins(eq)[0].hires
-    quality = _defined(weight[:, None], mean_match_quality_by_firm(eq))
+    weight = origin_matches(eq)[0].hires
+    quality = defined(weight[:, None], mean_match_quality_by_firm(eq))
     return _variance_of_skills(weight, quality)
 
 
 def mean_output(eq: Equilibrium) -> jax.Array:
     """``E(q)`` over home matches, money."""
-    return _mean(_origins(eq)[:1], _outputs(eq)[:1])
+    return mean_over(origin_matches(eq)[:1], outputs(eq)[:1])
 
 
 def wage_share(eq: Equilibrium) -> jax.Array:
@@ -152,7 +159,7 @@ def mean_profit_home(eq: Equilibrium) -> jax.Array:
 
 def mean_profit_foreign(eq: Equilibrium) -> jax.Array:
     """``E(r*)`` over all foreign matches, money; NaN without any."""
-    return _mean(_origins(eq)[1:], _outputs(eq)[1:]) - mean_wage_foreign(eq)
+    return mean_over(origin_matches(eq)[1:], outputs(eq)[1:]) - mean_wage_foreign(eq)
 
 
 def sorting(eq: Equilibrium) -> jax.Array:
@@ -161,7 +168,7 @@ def sorting(eq: Equilibrium) -> jax.Array:
     NaN where the affinity matrix is zero or one index does not vary.
     """
     economy = eq.economy
-    home = _origins(eq)[0]
+    home = origin_matches(eq)[0]
     u, _, vt = jnp.linalg.svd(economy.affinity, full_matrices=False)
     index_x = economy.home.skills @ u[:, 0]
     index_y = economy.firms.characteristics @ vt[0]
@@ -187,7 +194,7 @@ def welfare_workers_foreign(eq: Equilibrium) -> jax.Array:
 def welfare_firms(eq: Equilibrium) -> jax.Array:
     """Expected profit of all firms ``Σ ḡ (r0 + λ_y log(ḡ/g0))``, money times mass."""
     mass = eq.economy.firms.mass
-    return jnp.sum(mass * _defined(mass, eq.expected_profits))
+    return jnp.sum(mass * defined(mass, eq.expected_profits))
 
 
 def welfare(eq: Equilibrium) -> jax.Array:
@@ -197,7 +204,7 @@ def welfare(eq: Equilibrium) -> jax.Array:
 
 def output(eq: Equilibrium) -> jax.Array:
     """``Σ π q`` over all origins, money times mass."""
-    totals = (side.total(q) for side, q in zip(_origins(eq), _outputs(eq), strict=True))
+    totals = (side.total(q) for side, q in zip(origin_matches(eq), outputs(eq), strict=True))
     return sum(totals, jnp.asarray(0.0))
 
 
@@ -222,13 +229,15 @@ def entropy(eq: Equilibrium) -> jax.Array:
     total = economy.lambda_y * _self_information(
         eq.unmatched_firms, eq.log_unmatched_firms - jnp.log(firms.mass)
     )
-    for k, (o, side, q) in enumerate(zip(economy.origins, _origins(eq), _outputs(eq), strict=True)):
+    for k, (o, side, q) in enumerate(
+        zip(economy.origins, origin_matches(eq), outputs(eq), strict=True)
+    ):
         log_density_x = jnp.log(o.mass) - log_partner_space(economy, o.mass)
         log_density_y = jnp.log(firms.mass) - log_omega_y
-        a, b = _defined(o.mass, eq.multipliers[k]), _defined(firms.mass, eq.multipliers_firms[k])
-        density_x, density_y = _defined(o.mass, log_density_x), _defined(firms.mass, log_density_y)
+        a, b = defined(o.mass, eq.multipliers[k]), defined(firms.mass, eq.multipliers_firms[k])
+        density_x, density_y = defined(o.mass, log_density_x), defined(firms.mass, log_density_y)
         # λ_x(log π − log f̄ − ν_x) + λ_y(log π − log ḡ − ν_y) in densities, a field over matches
-        information = _Field(
+        information = MatchField(
             worker=q.worker - a - economy.lambda_x * (density_x + o.nu_x),
             slope=q.slope,
             firm=-b - economy.lambda_y * (density_y + o.nu_y),
@@ -290,111 +299,7 @@ def statistics(
     return table
 
 
-# ---------------------------------------------------------------- fields over matches
-
-
-class _Field(NamedTuple):
-    """A quantity of each match of an origin, ``worker_i + slope_i·y_j + firm_j``.
-
-    Outputs, wages and log matches are all of this kind, so their moments are products of ``π``
-    with a few columns and never need its cells.
-    """
-
-    worker: jax.Array  # (N_o,)
-    slope: jax.Array  # (N_o, n)
-    firm: jax.Array  # (J,)
-
-
-class _Side(NamedTuple):
-    """One origin's matches with their margins."""
-
-    matches: Matches
-    workers: jax.Array  # Σ_y π, (N_o,)
-    hires: jax.Array  # Σ_x π, (J,)
-    y: jax.Array  # firms' characteristics, (J, n)
-
-    @property
-    def mass(self) -> jax.Array:
-        return self.workers.sum()
-
-    def by_worker(self, field: _Field) -> jax.Array:
-        """``Σ_j π_ij field_ij``, ``(N_o,)``."""
-        moments = self.matches.times(jnp.column_stack([field.firm, self.y]))
-        return (
-            field.worker * self.workers + moments[:, 0] + jnp.sum(field.slope * moments[:, 1:], 1)
-        )
-
-    def by_firm(self, field: _Field) -> jax.Array:
-        """``Σ_i π_ij field_ij``, ``(J,)``."""
-        moments = self.matches.transposed_times(jnp.column_stack([field.worker, field.slope]))
-        return field.firm * self.hires + moments[:, 0] + jnp.sum(self.y * moments[:, 1:], 1)
-
-    def total(self, field: _Field) -> jax.Array:
-        """``Σ_ij π_ij field_ij``."""
-        return self.by_worker(field).sum()
-
-    def second_moment(self, field: _Field) -> jax.Array:
-        """``Σ_ij π_ij field_ij²``."""
-        # about the means of both sides, so that little is lost where the field hardly varies
-        middle = self.hires @ self.y / self.mass
-        y, constant = self.y - middle[None, :], self.hires @ field.firm / self.mass
-        field = _Field(
-            field.worker + field.slope @ middle + constant, field.slope, field.firm - constant
-        )
-        n = y.shape[1]
-        squares = (y[:, :, None] * y[:, None, :]).reshape(-1, n * n)
-        columns = [field.firm, y, squares, field.firm**2, field.firm[:, None] * y]
-        firm, first, yy, firm2, firm_y = jnp.split(
-            self.matches.times(jnp.column_stack(columns)),
-            [1, 1 + n, 1 + n + n * n, 2 + n + n * n],
-            axis=1,
-        )
-        a, c = field.worker, field.slope
-        cc = (c[:, :, None] * c[:, None, :]).reshape(-1, n * n)
-        linear = 2.0 * a * (firm[:, 0] + jnp.sum(c * first, 1)) + a**2 * self.workers
-        return jnp.sum(linear + jnp.sum(cc * yy, 1) + firm2[:, 0] + 2.0 * jnp.sum(c * firm_y, 1))
-
-
-def _origins(eq: Equilibrium) -> tuple[_Side, ...]:
-    y = eq.economy.firms.characteristics
-    return tuple(
-        _Side(products, *sums(products, (len(o.mass), len(y))), y)
-        for o, products in zip(eq.economy.origins, eq.match_products, strict=True)
-    )
-
-
-def _outputs(eq: Equilibrium) -> tuple[_Field, ...]:
-    """``q = x'Φy + C``."""
-    economy = eq.economy
-    nothing = jnp.zeros(len(economy.firms.mass))
-    return tuple(
-        _Field(jnp.broadcast_to(o.constant, o.mass.shape), o.skills @ economy.affinity, nothing)
-        for o in economy.origins
-    )
-
-
-def _wages(eq: Equilibrium) -> tuple[_Field, ...]:
-    """``w = (λ_x (q − b) + λ_y a)/λ``; types of zero mass have no multiplier and no matches."""
-    economy = eq.economy
-    theta = economy.lambda_x / economy.scale
-    return tuple(
-        _Field(
-            worker=theta * q.worker + (1.0 - theta) * _defined(o.mass, a),
-            slope=theta * q.slope,
-            firm=-theta * _defined(economy.firms.mass, b),
-        )
-        for o, q, a, b in zip(
-            economy.origins, _outputs(eq), eq.multipliers, eq.multipliers_firms, strict=True
-        )
-    )
-
-
 # ---------------------------------------------------------------- helpers
-
-
-def _defined(weight: jax.Array, value: jax.Array) -> jax.Array:
-    """Zero where there is no mass to carry an undefined value."""
-    return jnp.where(weight > 0, value, 0.0)
 
 
 def _varies(weight: jax.Array, value: jax.Array) -> jax.Array:
@@ -405,39 +310,21 @@ def _varies(weight: jax.Array, value: jax.Array) -> jax.Array:
     )
 
 
-def _ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
-    """NaN, with zero gradient, where there is nothing to divide by."""
-    some = denominator > 0
-    return jnp.where(some, numerator / jnp.where(some, denominator, 1.0), jnp.nan)
-
-
-def _mean(sides: tuple[_Side, ...], fields: tuple[_Field, ...]) -> jax.Array:
-    zero = jnp.asarray(0.0)
-    total = sum((side.total(field) for side, field in zip(sides, fields, strict=True)), zero)
-    return _ratio(total, sum((side.mass for side in sides), zero))
-
-
-def _variance(weight: jax.Array, value: jax.Array) -> jax.Array:
-    mass = weight.sum()
-    mean = jnp.sum(weight * value) / mass
-    return jnp.sum(weight * (value - mean) ** 2) / mass
-
-
 def _variance_of_skills(weight: jax.Array, skills: jax.Array) -> jax.Array:
     """One variance per skill; a scalar where there is one skill."""
-    return jnp.squeeze(jax.vmap(_variance, in_axes=(None, 1))(weight, skills))
+    return jnp.squeeze(jax.vmap(weighted_variance, in_axes=(None, 1))(weight, skills))
 
 
 def _welfare_workers(eq: Equilibrium, which: slice) -> jax.Array:
     each = (
-        jnp.sum(o.mass * _defined(o.mass, utility))
+        jnp.sum(o.mass * defined(o.mass, utility))
         for o, utility in zip(eq.economy.origins[which], eq.expected_utilities[which], strict=True)
     )
     return sum(each, jnp.asarray(0.0))
 
 
 def _self_information(mass: jax.Array, log_ratio: jax.Array) -> jax.Array:
-    return jnp.sum(mass * _defined(mass, log_ratio))
+    return jnp.sum(mass * defined(mass, log_ratio))
 
 
 def _decile_spread(
@@ -460,6 +347,6 @@ def _decile_spread(
         share = jnp.where(
             width > 0, jnp.maximum(inside, 0.0) / jnp.where(width > 0, width, 1.0), 0.0
         )
-        return _ratio(jnp.sum(share * wage_bill), jnp.sum(share * matched))
+        return ratio(jnp.sum(share * wage_bill), jnp.sum(share * matched))
 
     return mean_wage(0.9, 1.0) - mean_wage(0.0, 0.1)

@@ -12,7 +12,7 @@ from shorematch.calibrating import calibrate_file
 from shorematch.console import console
 from shorematch.denmark import CALIBRATION_PATH, SHOCKS_PATH, YEARS, economy_path
 from shorematch.denmark.published import AGGREGATES, COUNTERFACTUALS_2006
-from shorematch.figures import economy_figures
+from shorematch.equilibrium_figures import economy_figures
 from shorematch.files.economy_file import read_economy
 from shorematch.files.manifest import Run, results_in
 from shorematch.files.run_folder import new_run

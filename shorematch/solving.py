@@ -178,7 +178,7 @@ def draw_figures(
     folder: Path, equilibria: Mapping[str, Equilibrium], orders: Orders, money: str
 ) -> None:
     """Draw the standard figures of these equilibria into ``folder/figures``."""
-    from shorematch.figures import economy_figures
+    from shorematch.equilibrium_figures import economy_figures
 
     converged = {k: eq for k, eq in equilibria.items() if Status(int(eq.status)).converged}
     if any(eq.log_cells is None for eq in converged.values()):

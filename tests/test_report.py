@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from pypdf import PdfReader
 
-from shorematch.figures import save_figure
+from shorematch.drawing import save_figure
 from shorematch.files.defects import InputError
 from shorematch.files.manifest import Run
 from shorematch.files.run_folder import write_json

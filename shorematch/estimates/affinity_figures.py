@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from estimation import AffinityEstimate, Saliency
-from shorematch.figures import save_figure, styled
+from shorematch.drawing import save_figure, styled
 
 # Beyond this many cells a side, numbers no longer fit into cells.
 _NUMBERED = 14

@@ -7,9 +7,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from shorematch.drawing import save_figure, styled
 from shorematch.estimates.estimate_files import Part
 from shorematch.estimates.three_step_results import TypedResult, draws_of
-from shorematch.figures import save_figure, styled
 
 _BINS = 30
 # beyond this many types a side, signs no longer fit into cells

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from shorematch.drawing import save_figure, styled
 from shorematch.estimates.estimate_files import QUANTILE
 from shorematch.estimates.wage_estimation import WageResult
-from shorematch.figures import save_figure, styled
 
 
 def draw_wages(folder: Path, result: WageResult, stem: str = "") -> list[Path]:

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from counterfactuals import Decomposition
-from shorematch.figures import save_figure, styled
+from shorematch.drawing import save_figure, styled
 
 # statistic → title of its panel
 _PANELS = {

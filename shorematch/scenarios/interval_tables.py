@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from counterfactuals.intervals import ScenarioDraws, percentile_interval
 from counterfactuals.measures import PROFILES
-from shorematch.figures import save_figure, styled
+from shorematch.drawing import save_figure, styled
 from shorematch.files.tables import rounded, write_tables
 
 LEVEL = 0.95

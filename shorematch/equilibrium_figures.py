@@ -1,4 +1,4 @@
-"""Figures of one or several equilibria, fit for print: grey-safe, labelled, the same every time.
+"""Figures of one or several equilibria.
 
 Every figure takes a mapping ``{label: equilibrium}``: years or scenarios to compare, or just one.
 Profiles are drawn over the values of one skill or firm characteristic; types that share a value
@@ -8,13 +8,10 @@ and the figure says so.
 
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
-from itertools import count
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -34,43 +31,9 @@ from matching.statistics import (
     offshoring_share_by_firm,
     unemployment_by_worker,
 )
+from shorematch.drawing import extent, finish, grid, legend, line_styles, save_figure, styled
 
 Equilibria = Mapping[str, Equilibrium]
-
-_STYLE: dict[Any, Any] = {
-    # the user's matplotlibrc has no say; the backend is not a matter of style
-    **{key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"},
-    "font.family": ["STIXGeneral", "DejaVu Sans"],
-    "text.parse_math": False,  # a name may hold a dollar sign
-    "font.size": 9,
-    "axes.titlesize": 9,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.fontsize": 8.5,
-    "legend.frameon": False,
-    "legend.handlelength": 3.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.formatter.useoffset": False,
-    "axes.xmargin": 0.03,
-    "axes.ymargin": 0.06,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.markersize": 5,
-    "lines.markerfacecolor": "white",
-    "image.cmap": "viridis",
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,
-}
-styled = mpl.rc_context(_STYLE)
-
-# Okabe and Ito's palette without its yellow. The cycles' lengths share no divisor: in colour and
-# in grey, by dash and marker, series stay apart.
-_COLOURS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_DASHES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)), (0, (10, 2)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "<", "X")
 
 _FAINT = -5.0  # log densities below this share the darkest colour
 _PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.6g}")
@@ -89,7 +52,7 @@ def matching_density(equilibria: Equilibria, *, skill: int = 0, characteristic: 
     solved = {label: eq for label, _, eq in _series(equilibria)}
     origins = max((len(eq.economy.origins) for eq in solved.values()), default=1)
     columns = origins * max(1, min(4 // origins, len(solved)))
-    figure, panels = _grid(origins * len(solved), columns, sharey=True)
+    figure, panels = grid(origins * len(solved), columns, sharey=True)
     drawn = {}
     for row, (label, eq) in enumerate(solved.items()):
         for k, origin in enumerate(eq.economy.origins):
@@ -100,7 +63,7 @@ def matching_density(equilibria: Equilibria, *, skill: int = 0, characteristic: 
                 drawn[ax] = _log_density(eq, k, skill, characteristic)
     if drawn:
         low, high = (end([end(d) for *_, d in drawn.values()]) for end in (np.min, np.max))
-        norm = Normalize(*_extent(max(low, _FAINT), high))
+        norm = Normalize(*extent(max(low, _FAINT), high))
         for ax, (x_edges, y_edges, log_density) in drawn.items():
             ax.pcolormesh(x_edges, y_edges, log_density.T, norm=norm, rasterized=True)
         bar = figure.colorbar(
@@ -108,7 +71,7 @@ def matching_density(equilibria: Equilibria, *, skill: int = 0, characteristic: 
             extend="min" if low < _FAINT else "neither",
         )  # fmt: skip
         bar.set_label("Log density (0 = random)")
-    _finish(figure, panels, _skill(equilibria, skill), [_firm(equilibria, characteristic)],
+    finish(figure, panels, _skill(equilibria, skill), [_firm(equilibria, characteristic)],
             _caveats(equilibria))  # fmt: skip
     return figure
 
@@ -207,10 +170,10 @@ def _integration(
     paths: Mapping[str, IntegrationPath | None], x_label: str, what: str, money: str
 ) -> Figure:
     """Mean home wage and offshoring along paths of a falling gap to home."""
-    figure, panels = _grid(2, 2)
+    figure, panels = grid(2, 2)
     left, right = panels.flat
     caveats = []
-    for (label, path), style in zip(paths.items(), _styles(), strict=False):
+    for (label, path), style in zip(paths.items(), line_styles(), strict=False):
         if path is None:
             caveats.append(f"“{label}”: no path of the {what}.")
             continue
@@ -227,19 +190,9 @@ def _integration(
     left.invert_xaxis()
     right.yaxis.set_major_formatter(_PERCENT)
     y_labels = [f"Mean home wage ({money})", "Offshoring (% of home matches)"]
-    _finish(figure, panels, x_label, y_labels, caveats)
-    _legend(figure, left)
+    finish(figure, panels, x_label, y_labels, caveats)
+    legend(figure, left)
     return figure
-
-
-@styled
-def save_figure(figure: Figure, folder: Path, stem: str) -> list[Path]:
-    """Write ``stem.pdf`` and ``stem.png`` into a folder; the same figure gives the same bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{stem}.pdf", folder / f"{stem}.png"]
-    figure.savefig(paths[0], metadata={"CreationDate": None})
-    figure.savefig(paths[1], metadata={"Software": None})
-    return paths
 
 
 def economy_figures(
@@ -302,7 +255,7 @@ def _profiles(
     """One line per equilibrium of ``profile(eq) = (types, values, weights)``."""
     series = list(_series(equilibria))
     apart = apart and len(series) > 1
-    figure, panels = _grid(len(series), min(3, len(series))) if apart else _grid(1, 1)
+    figure, panels = grid(len(series), min(3, len(series))) if apart else grid(1, 1)
     for k, (label, style, eq) in enumerate(series):
         ax = panels.flat[k if apart else 0]
         x, y = _averages(*profile(eq))
@@ -313,9 +266,9 @@ def _profiles(
             ax.set_title(textwrap.fill(label, 84 // panels.shape[1]))
         if percent:
             ax.yaxis.set_major_formatter(_PERCENT)
-    _finish(figure, panels, x_label, [y_label], _caveats(equilibria, money))
+    finish(figure, panels, x_label, [y_label], _caveats(equilibria, money))
     if not apart:
-        _legend(figure, panels[0, 0])
+        legend(figure, panels[0, 0])
     return figure
 
 
@@ -354,85 +307,11 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return np.concatenate([[2 * values[0] - middle[0]], middle, [2 * values[-1] - middle[-1]]])
 
 
-def _extent(low: float, high: float) -> tuple[float, float]:
-    """An axis's ends, apart even where the data differ by no more than rounding."""
-    size = max(abs(low), abs(high))
-    room = 0.05 * (size or 1.0) if high - low <= 1e-6 * size else 0.0
-    return low - room, high + room
-
-
-# ---------------------------------------------------------------- how it is drawn
-
-
-def _styles() -> Iterator[dict[str, Any]]:
-    """Colour, dash and marker of one series after another, the same in every figure.
-
-    Later lines are thinner: where two coincide, both are seen.
-    """
-    for k in count():
-        yield {
-            "color": _COLOURS[k % len(_COLOURS)],
-            "linestyle": _DASHES[k % len(_DASHES)],
-            "marker": _MARKERS[k % len(_MARKERS)],
-            "linewidth": max(0.9, 1.9 - 0.2 * k),
-        }
-
-
 def _series(equilibria: Equilibria) -> Iterator[tuple[str, dict[str, Any], Equilibrium]]:
     """Label, style and equilibrium of those that converged."""
-    for (label, eq), style in zip(equilibria.items(), _styles(), strict=False):
+    for (label, eq), style in zip(equilibria.items(), line_styles(), strict=False):
         if Status(int(eq.status)).converged:
             yield label, style, eq
-
-
-def _grid(least: int, columns: int, *, sharey: bool = False) -> tuple[Figure, np.ndarray]:
-    """At least so many panels, in rows of so many columns, at most as wide as a page's text."""
-    columns = max(columns, 1)
-    rows = max(-(-least // columns), 1)
-    width = min(6.3, 4.2 * columns)  # inches
-    height = rows * max(2.1, 0.85 * width / columns)
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False)
-
-
-def _finish(
-    figure: Figure, panels: np.ndarray, x_label: str, y_labels: list[str], caveats: list[str]
-) -> None:
-    """Hide panels without data, label the outer ones, say below what a reader must know.
-
-    ``y_labels`` go to the first columns, one each.
-    """
-    rows, columns = panels.shape
-    width, height = figure.get_size_inches() / (columns, rows)
-    for ax in panels.flat:
-        ax.set_visible(bool(ax is panels[0, 0] or ax.has_data() or ax.get_title()))
-        if ax.lines:
-            ax.set_ylim(_extent(*ax.get_ylim()))
-    for column in panels.T:
-        for lowest in [ax for ax in column if ax.get_visible()][-1:]:
-            lowest.tick_params(labelbottom=True)
-            lowest.set_xlabel(textwrap.fill(x_label, int(13 * width)))
-    for column, y_label in zip(panels.T, y_labels, strict=False):
-        for ax in column:
-            ax.set_ylabel(textwrap.fill(y_label, int(18 * (height - 0.7))))
-    if caveats:
-        text = "\n".join(textwrap.fill(caveat, 100) for caveat in caveats)
-        figure.supxlabel(text, x=0.01, ha="left", fontsize=7.5)
-        figure.set_figheight(figure.get_figheight() + 0.14 * (1 + text.count("\n")))
-
-
-def _legend(figure: Figure, ax: Axes) -> None:
-    """All lines of a panel, above it, in room that the figure grows by."""
-    lines = ax.get_lines()
-    if not lines:
-        return
-    labels = [textwrap.fill(str(line.get_label()), 60) for line in lines]
-    longest = max(len(row) for label in labels for row in label.splitlines())
-    width, height = figure.get_size_inches()
-    columns = min(max(int(13 * width / (longest + 10)), 1), 4, len(lines))
-    rows = -(-len(lines) // columns) + sum(label.count("\n") for label in labels)
-    figure.set_figheight(height + 0.17 * rows)
-    figure.legend(lines, labels, loc="outside upper center", ncols=columns)
 
 
 def _skill(equilibria: Equilibria, skill: int, what: str = "Worker skill") -> str:

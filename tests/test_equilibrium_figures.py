@@ -9,7 +9,8 @@ from matplotlib.image import imread
 
 from counterfactuals.paths import IntegrationPath
 from matching import Status, make_economy, make_firms, make_origin, solve_equilibrium
-from shorematch import figures
+from shorematch import equilibrium_figures as figures
+from shorematch.drawing import line_styles
 
 X, Y = np.linspace(0.0, 1.0, 4), np.linspace(0.0, 0.5, 3)
 LONG = "a long name, as nobody would give to a scenario that is to be printed, and yet one might"
@@ -126,7 +127,7 @@ def test_point_of_a_path_that_has_not_converged_is_not_drawn(path):
 
 
 def test_series_differ_in_grey_print():
-    styles = [style for style, _ in zip(figures._styles(), range(40), strict=False)]
+    styles = [style for style, _ in zip(line_styles(), range(40), strict=False)]
     assert len({(str(style["linestyle"]), style["marker"]) for style in styles}) == 40
 
 
