@@ -25,7 +25,8 @@ def cluster(folder, workers, **environment):
     python = [sys.executable, "-m"]
     where = ["--host", "127.0.0.1", "--no-dashboard"]
     command = [*python, "distributed.cli.dask_scheduler", *where, "--port", address.split(":")[1]]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": env}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": env,
+             "start_new_session": True}  # fmt: skip
     scheduler = subprocess.Popen(command, **quiet)
     command = [*python, "distributed.cli.dask_worker", address, *where, "--nthreads", "1",
                "--preload", "tests.cluster", "--local-directory", str(folder)]  # fmt: skip
@@ -40,9 +41,8 @@ def cluster(folder, workers, **environment):
                 time.sleep(0.05)
         yield address, scheduler, nannies
     finally:
-        for process in (*nannies, scheduler):
-            process.terminate()
-        for process in (*nannies, scheduler):
+        for process in (*nannies, scheduler):  # a nanny that has lost its scheduler never ends
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 

@@ -58,7 +58,8 @@ def solve_blocks(
     """Have blocks solved, and yield each as it is; after ``stop``, only those at work.
 
     A block that fails is halved until the points that make it fail stand alone; those are marked
-    ``FAILED`` and all others delivered.
+    ``FAILED`` and all others delivered. The halves wait until every block had its turn: what ended
+    innocent workers may have passed by then.
     """
     fresh = iter(blocks)
     pieces: deque[Block] = deque()  # of blocks that failed as a whole
@@ -70,7 +71,9 @@ def solve_blocks(
     deadline = math.inf
     while True:
         while not stop.is_set() and workers.room():
-            piece = pieces.popleft() if pieces else next(fresh, None)
+            piece = next(fresh, None)
+            if piece is None and pieces:
+                piece = pieces.popleft()
             if piece is None:
                 break
             whole.setdefault(piece.key, piece)
