@@ -14,6 +14,7 @@ import random
 import signal
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import pandas as pd
@@ -87,9 +88,15 @@ def launch(path: Path, out: Path) -> int:
     process = os.fork()
     if process:
         return process
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    runtime.start()
-    os._exit(sweep_file(path, out))
+    code = 1
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        runtime.start()
+        code = sweep_file(path, out)
+    except Exception:
+        traceback.print_exc()
+    finally:
+        os._exit(code)  # nothing of the parent's is unwound here
 
 
 def killed(process: int, out: Path, before: int, rng: random.Random, life: float) -> bool:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 POISON = 7.125
 
@@ -51,9 +51,10 @@ def kill_worker(nanny):
     import psutil
 
     for child in psutil.Process(nanny.pid).children():
-        if "spawn_main" in " ".join(child.cmdline()):
-            child.send_signal(signal.SIGKILL)
-            return True
+        with suppress(psutil.NoSuchProcess):  # it has just died
+            if "spawn_main" in " ".join(child.cmdline()):
+                child.send_signal(signal.SIGKILL)
+                return True
     return False
 
 

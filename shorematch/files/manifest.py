@@ -141,17 +141,16 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     return manifest if isinstance(manifest, dict) and "outputs" in manifest else None
 
 
-def is_sealed(folder: Path) -> bool:
-    """Whether a run's manifest is, byte for byte, as the run wrote it."""
-    path = folder / MANIFEST
+def is_sealed(data: bytes) -> bool:
+    """Whether a manifest is, byte for byte, as the run wrote it."""
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = json.loads(data)
         del manifest["seal"]
-    except (OSError, ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError):
         return False
     text = json_text(manifest)
     sealed = json_text(manifest | {"seal": hashlib.sha256(text.encode()).hexdigest()})
-    return path.read_bytes() == sealed.encode()
+    return data == sealed.encode()
 
 
 def changed_outputs(folder: Path, manifest: Mapping[str, Any]) -> list[str]:

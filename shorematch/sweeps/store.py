@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from shorematch.files.defects import Defect, InputError
-from shorematch.files.manifest import MANIFEST, changed_outputs, is_sealed, read_manifest
+from shorematch.files.manifest import MANIFEST, changed_outputs, is_sealed
 from shorematch.files.run_folder import written_whole
 
 _BLOCKS = "blocks"
@@ -125,8 +125,9 @@ def _sealed(configuration: Mapping[str, Any]) -> str:
 def _read_plan(path: Path) -> dict[str, Any] | None:
     """The configuration of a folder; ``None`` where there is none, or a corrupted one."""
     try:
-        sealed = json.loads(path.read_bytes())
-        sound = _sealed(sealed["sweep"]).encode() == path.read_bytes()
+        data = path.read_bytes()
+        sealed = json.loads(data)
+        sound = _sealed(sealed["sweep"]).encode() == data
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     return sealed["sweep"] if sound else None
@@ -147,11 +148,11 @@ def _require_inside(folder: Path) -> None:
 
 def _damaged_tables(folder: Path) -> list[str]:
     """Set aside what a collection left and is not as it left it; the names."""
-    manifest = read_manifest(folder)
-    if (folder / MANIFEST).exists() and (manifest is None or not is_sealed(folder)):
-        damaged = [MANIFEST]
-    else:
-        damaged = changed_outputs(folder, manifest) if manifest else []
+    try:
+        data = (folder / MANIFEST).read_bytes()
+    except FileNotFoundError:
+        return []  # none collected, or another process is about to
+    damaged = changed_outputs(folder, json.loads(data)) if is_sealed(data) else [MANIFEST]
     return [_quarantine(folder, folder / name) for name in damaged if (folder / name).exists()]
 
 
