@@ -14,6 +14,7 @@ from shorematch.denmark import CALIBRATION_PATH
 from shorematch.files.defects import InputError
 from shorematch.scenarios.counterfactual import counterfactual_file
 from shorematch.solving import SolveOptions
+from shorematch.sweeps.sweeping import sweep_file
 from shorematch.verifying import _difference, verify_run
 from tests.danish import write_danish
 
@@ -66,6 +67,20 @@ def test_a_calibration_is_made_again_to_the_byte(tmp_path, capsys):
     assert calibrate_file(CALIBRATION_PATH, out) == 0
     assert verify_run(out) == 0
     assert "are equal to the byte" in capsys.readouterr().out
+
+
+def test_a_sweep_is_made_again_to_the_byte_with_its_economy_in_another_folder(tmp_path, capsys):
+    (tmp_path / "economies").mkdir()
+    write_danish(tmp_path / "economies")
+    sweep = SHOCKS.replace("[[shock]]", 'economy = "economies/economy.toml"\n[[shock]]', 1)
+    (tmp_path / "sweep.toml").write_text(sweep, encoding="utf-8")
+    assert sweep_file(tmp_path / "sweep.toml", tmp_path / "swept") == 0
+    assert verify_run(tmp_path / "swept") == 0
+    assert "2 of 2 files are equal to the byte" in capsys.readouterr().out
+    with (tmp_path / "economies/economy.toml").open("a", encoding="utf-8") as file:
+        file.write("# changed\n")
+    with pytest.raises(InputError, match=r"economies/economy\.toml: has changed since the run"):
+        verify_run(tmp_path / "swept")
 
 
 def test_a_number_that_was_edited_is_found_and_named(project, capsys):

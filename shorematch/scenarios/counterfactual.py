@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from counterfactuals import apply_shock
 from counterfactuals.designs import shocks_of_point
@@ -40,6 +40,13 @@ BASELINE = "baseline"
 
 class _ShocksFile(FileModel):
     shock: Annotated[list[ShockEntry], Field(min_length=1)]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_sweep(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "design" in data:
+            raise ValueError("is a design of many points: solve them with shorematch sweep")
+        return data
 
 
 def counterfactual_file(

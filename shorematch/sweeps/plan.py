@@ -61,7 +61,7 @@ class Plan:
     points: tuple[str, ...]  # hash of each point's complete input
     blocks: tuple[Block, ...]
     block_size: int
-    files: dict[str, str]  # name → SHA-256
+    files: dict[str, str]  # path from the folder of the sweep file → SHA-256
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -100,7 +100,8 @@ def read_plan(path: Path, *, yes: bool = False) -> Plan:
         last = min(first + file.block, len(points))
         key = _digest(made_by, *points[first:last])[:32]
         blocks.append(Block(key, first, last))
-    files = loaded.files | read.files
+    folder = Path(file.economy).parent
+    files = {(folder / name).as_posix(): sha for name, sha in loaded.files.items()} | read.files
     return Plan(loaded, read.designs, points, tuple(blocks), file.block, files)
 
 
