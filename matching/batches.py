@@ -14,7 +14,6 @@ from multiprocessing import cpu_count
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from matching.certificate import CERTIFICATE_STEPS
@@ -22,6 +21,7 @@ from matching.economy import Economy
 from matching.equilibrium import Equilibrium, equilibrium_of
 from matching.errors import InvalidInput, require_float64
 from matching.kernel_choice import choose_kernel
+from matching.memory import available_bytes, gigabytes
 from matching.solvers import MAX_ITER
 from matching.status import Status
 
@@ -29,8 +29,6 @@ from matching.status import Status
 _CACHE_BYTES = 8e6
 # Matrices of the size of an economy's matches that its solution holds at a time.
 _MATRICES = 16
-# Where a device does not tell how much memory is free, no more than this is taken.
-_MEMORY_BYTES = 4e9
 # Smaller batches are padded beyond this, so that they share programs.
 _FEWEST = 8
 # Most Newton and certificate steps of a lane.
@@ -116,22 +114,9 @@ def _program(
     def lane(economy: Economy, start: tuple[jax.Array, jax.Array]) -> _Solved:
         kernel = choose_kernel(economy, "dense")
         eq = equilibrium_of(economy, kernel, "newton", max_iter, start, certificate_steps)
-        return _Solved(of(eq), eq.status, eq.iterations, _potentials(eq))
+        return _Solved(of(eq), eq.status, eq.iterations, eq.potentials)
 
     return jax.vmap(lane)(economies, start)
-
-
-def _potentials(eq: Equilibrium) -> tuple[jax.Array, jax.Array]:
-    """``s`` and ``t`` of an equilibrium, converged or not; zero where there is none."""
-    economy = eq.economy
-    theta = economy.lambda_x / economy.scale
-    s = theta * (jnp.concatenate(eq.log_unmatched) - jnp.log(_masses(economy)))
-    t = (1.0 - theta) * (eq.log_unmatched_firms - jnp.log(economy.firms.mass))
-    return jnp.where(jnp.isfinite(s), s, 0.0), jnp.where(jnp.isfinite(t), t, 0.0)
-
-
-def _masses(economy: Economy) -> jax.Array:
-    return jnp.concatenate([origin.mass for origin in economy.origins])
 
 
 def _sizes(economies: Economy) -> tuple[int, int]:
@@ -175,11 +160,11 @@ def _lanes(economies: Economy, count: int) -> int:
     """Lanes of a chunk: what the budget holds, and no more than are needed, a power of two."""
     workers, firms = _sizes(economies)
     each = 8.0 * workers * firms * _MATRICES
-    free = _free_memory()
+    free = 0.5 * available_bytes()
     if each > free:
         raise InvalidInput([
-            f"batch: an economy of {workers:,} x {firms:,} types takes {each / 1e9:.2g} GB where "
-            f"{free / 1e9:.2g} GB are free; solve it alone (solve_equilibrium), with the streamed "
+            f"batch: an economy of {workers:,} x {firms:,} types takes {gigabytes(each)} where "
+            f"{gigabytes(free)} are free; solve it alone (solve_equilibrium), with the streamed "
             "or low rank kernel"
         ])  # fmt: skip
     free /= _threads()
@@ -191,11 +176,3 @@ def _lanes(economies: Economy, count: int) -> int:
 def _threads() -> int:
     """Chunks under way at a time: one a processor, or two to keep another device busy."""
     return cpu_count() if jax.devices()[0].platform == "cpu" else 2
-
-
-def _free_memory() -> float:
-    """Half of what is free on the device, bytes."""
-    stats = jax.devices()[0].memory_stats() or {}
-    if "bytes_limit" not in stats:
-        return _MEMORY_BYTES
-    return 0.5 * (stats["bytes_limit"] - stats["bytes_in_use"])

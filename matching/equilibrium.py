@@ -63,13 +63,16 @@ class Equilibrium:
 
     @property
     def potentials(self) -> tuple[jax.Array, jax.Array]:
-        """What ``start`` takes: ``(λ_x/λ) log(f0/f̄)``, origins stacked, ``(λ_y/λ) log(g0/ḡ)``."""
+        """What ``start`` takes: ``(λ_x/λ) log(f0/f̄)``, origins stacked, ``(λ_y/λ) log(g0/ḡ)``.
+
+        Zero for types of zero mass, and where a search has found nothing finite.
+        """
         economy = self.economy
         theta = economy.lambda_x / economy.scale
         mass = jnp.concatenate([o.mass for o in economy.origins])
         s = theta * (jnp.concatenate(self.log_unmatched) - jnp.log(mass))
         t = (1.0 - theta) * (self.log_unmatched_firms - jnp.log(economy.firms.mass))
-        return jnp.where(mass > 0, s, 0.0), jnp.where(economy.firms.mass > 0, t, 0.0)
+        return jnp.where(jnp.isfinite(s), s, 0.0), jnp.where(jnp.isfinite(t), t, 0.0)
 
     @property
     def log_matches(self) -> tuple[jax.Array, ...]:

@@ -1,22 +1,29 @@
 """How much memory this process may still take, known before anything is allocated."""
 
-import math
-import resource
-
 import jax
+import psutil
+
+try:
+    import resource
+except ImportError:  # Windows has no limits of this kind
+    _LIMITS: tuple[int, ...] = ()
+else:
+    _LIMITS = (resource.RLIMIT_AS, resource.RLIMIT_DATA)
 
 # Of what a process may take, the share that its programs and libraries leave.
 _SHARE = 0.7
 
 
 def available_bytes() -> float:
-    """What the device, else the limits of this process, leave; infinite where neither says."""
+    """What the device, else the limits of this process, or the machine itself leave."""
     on_device = jax.local_devices()[0].memory_stats()
     if on_device is not None and "bytes_limit" in on_device:
         return float(on_device["bytes_limit"] - on_device.get("bytes_in_use", 0))
-    limits = (resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA))
-    most = min((limit for limit in limits if limit != resource.RLIM_INFINITY), default=math.inf)
-    return _SHARE * most
+    # all of the machine's, not what is free at the moment: the same machine, the same kernel
+    limits = [psutil.virtual_memory().total]
+    limits += [limit for limit in (resource.getrlimit(kind)[0] for kind in _LIMITS)
+               if limit != resource.RLIM_INFINITY]  # fmt: skip
+    return _SHARE * min(limits)
 
 
 def gigabytes(size: float) -> str:

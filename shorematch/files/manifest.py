@@ -17,6 +17,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from shorematch.files.inputs import sha256_of
 from shorematch.files.run_folder import json_text, new_run, write_json, written_whole
 from shorematch.runtime import cache_folder
@@ -120,7 +122,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "arithmetic": cache_folder().name,
         "cores": os.cpu_count(),
-        "memory_gb": _memory(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
     }
@@ -200,14 +202,6 @@ def _peak_memory() -> float | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
-
-
-def _memory() -> float | None:
-    """Memory of the machine, GB."""
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (AttributeError, ValueError, OSError):
-        return None
 
 
 def _processor() -> str:
