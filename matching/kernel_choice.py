@@ -27,7 +27,7 @@ _DENSE_BYTES = 4e9
 # Low rank pays where it is this many times smaller than the matrix.
 _SAVING = 3.0
 # Cells that a streamed kernel forms at a time, and copies of them that it holds.
-_BLOCK_CELLS, _BLOCK_COPIES = 4_000_000, 4.0
+_BLOCK_CELLS, _BLOCK_COPIES = 1_000_000, 20.0
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ from matching.streamed_kernel import StreamedKernel
 # The error asked for where the first low rank did not do, and how much larger its rank may be.
 _CLOSER, _MORE = 1e-12, 3
 
+# How XLA says that memory has run out, on a GPU and on a CPU.
+_NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
+
 _LOG = logging.getLogger("matching")
 
 
@@ -75,9 +78,9 @@ def _within_memory(kernel: Kernel, solve: Callable[[Kernel, Any], _S], start: An
     """Solve, with blocks of half the size each time that memory runs out."""
     while True:
         try:
-            return solve(kernel, start)
+            return jax.block_until_ready(solve(kernel, start))
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not any(sign in str(error) for sign in _NO_MEMORY):
                 raise
             if not isinstance(kernel, StreamedKernel) or kernel.block == 1:
                 raise

@@ -10,6 +10,8 @@ import pytest
 from matching import Status, get_parameter, parameter_names, solve_equilibrium, statistics
 from matching.fixed_margins import solve_fixed_margins
 from matching.parameters import with_parameter
+from matching.statistics import mean_wage_home
+from matching.statistics import welfare as total_welfare
 from tests.economies import Shape, random_economy, stack
 
 # The largest change of any output (a log, a share, money over λ) within a step.
@@ -99,7 +101,7 @@ def test_forward_and_reverse_derivatives_agree_and_so_do_second_derivatives(dani
     def mean_wage(constant, nu):
         economy = with_parameter(danish_2006, "origin.china.constant", constant)
         economy = with_parameter(economy, "origin.denmark.nu_x", nu)
-        return statistics(solve_equilibrium(economy, throw=False))["mean_wage_home"]
+        return mean_wage_home(solve_equilibrium(economy, throw=False))
 
     at = (119.94, -4.51)
     forward = jax.jacfwd(mean_wage, argnums=(0, 1))(*at)
@@ -116,7 +118,7 @@ def test_the_derivative_of_welfare_in_affinity_is_the_cross_moment_of_all_matche
     # envelope theorem: dW/dΦ = Σ_o Σ π_o x y'
     def welfare(affinity):
         economy = with_parameter(danish_2006, "technology.affinity", affinity)
-        return statistics(solve_equilibrium(economy, throw=False))["welfare"]
+        return total_welfare(solve_equilibrium(economy, throw=False))
 
     eq = solve_equilibrium(danish_2006)
     moment = sum(

@@ -213,9 +213,9 @@ def test_memory_that_cannot_hold_a_kernel_is_refused_with_what_would_fit():
     assert choose_kernel(economy, "dense", memory=60e6).name == "dense"
     with pytest.raises(InvalidInput, match=r"dense kernel of 2,000 x 1,000 types needs 0.0487 GB"):
         choose_kernel(economy, "dense", memory=10e6)
-    with pytest.raises(InvalidInput, match=r"'streamed', 290 worker types at a time, 0.01 GB"):
+    with pytest.raises(InvalidInput, match=r"'streamed', 58 worker types at a time, 0.01 GB"):
         choose_kernel(economy, "dense", memory=10e6)
-    assert choose_kernel(economy, "streamed", memory=10e6).block == 290
+    assert choose_kernel(economy, "streamed", memory=10e6).block == 58
     assert choose_kernel(economy, low_rank=False, memory=10e6).name == "streamed"
     with pytest.raises(InvalidInput, match="no kernel fits"):
         choose_kernel(economy, "streamed", memory=1e5)

@@ -23,7 +23,7 @@ origin.china.constant = { add = { from = 0.0, to = 1.0, points = 16 } }
 @pytest.mark.skipif(sys.platform != "linux", reason="preloads a library as Linux does")
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="there is no gcc to build the fault with")
 def test_a_file_operation_that_fails_is_told_with_its_path_and_loses_nothing(tmp_path):
-    rows = run_all(write_sweep(tmp_path, SMALL), tmp_path, step=5)
+    rows = run_all(write_sweep(tmp_path, SMALL), tmp_path, step=9)
     assert {row["kind"] for row in rows} >= {"open", "write", "short write", "rename"}
     for row in rows:
         assert (row["exit_code"], row["path_named"], row["traceback"]) == ("1", "True", "False"), (
