@@ -2,9 +2,10 @@
 
 Lanes are solved in chunks that fit a memory budget, padded to one size so that nothing is compiled
 twice, on as many threads as there are processors. The first chunk, spread over all lanes, starts
-from nothing; all others start from what a linear fit to it predicts, so that they need few steps
-and nearly the same number of them: a chunk runs until its slowest lane is done. A lane that takes
-longer than is usual is left, and finished later together with others like it.
+from nothing; all others start from what a polynomial fitted to it predicts, so that they need few
+steps and nearly the same number of them: a chunk runs until its slowest lane is done. The second
+chunk tells how many steps are usual; a lane that takes longer is left, and finished later together
+with others like it.
 """
 
 from collections.abc import Callable
@@ -33,8 +34,8 @@ _MATRICES = 16
 _FEWEST = 8
 # Most Newton and certificate steps of a lane.
 _ALL = (MAX_ITER["newton"], CERTIFICATE_STEPS)
-# Others than the first chunk stop at the steps that this share of its lanes took, from nothing;
-# certificates at so many.
+# Chunks after the second stop at the steps that this share of its lanes took; certificates at so
+# many.
 _USUAL, _USUAL_CERTIFICATE = 0.9, 4
 # The fit has at least this many solved lanes for each of its coefficients.
 _LANES_PER_COEFFICIENT = 4
@@ -86,18 +87,21 @@ def solve_batch(economies: Economy, of: Callable[[Equilibrium], Any]) -> Any:
         with ThreadPoolExecutor(_threads()) as pool:
             return list(pool.map(one, chunks))
 
-    first = solve(chunks[:1], nothing, _ALL)[0]
-    predicted = _predicted(economies, chunks[0], first)
-    usual = (int(np.quantile(first.iterations, _USUAL)), _USUAL_CERTIFICATE)
-    whole = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), first)
+    solved = solve(chunks[:1], nothing, _ALL)
+    predicted = _predicted(economies, chunks[0], solved[0])
+    solved += solve(chunks[1:2], predicted, _ALL)
+    usual = (int(np.quantile(solved[-1].iterations, _USUAL)), _USUAL_CERTIFICATE)
+    solved += solve(chunks[2:], predicted, usual)
+    whole = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), solved[0])
 
     def keep(chunks: list[np.ndarray], solved: list[_Solved]) -> None:
         for chunk, part in zip(chunks, solved, strict=True):
             for into, values in zip(*map(jax.tree.leaves, (whole, part)), strict=True):
                 into[chunk] = values
 
-    keep(chunks, [first, *solve(chunks[1:], predicted, usual)])
-    left = np.setdiff1d(np.flatnonzero(whole.status != Status.CERTIFIED), chunks[0])
+    keep(chunks, solved)
+    left = np.flatnonzero(whole.status != Status.CERTIFIED)
+    left = np.setdiff1d(left, np.concatenate(chunks[:2]))
     again = _chunks(left, lanes)
     keep(again, solve(again, whole.start, _ALL))
     return whole.result
@@ -134,19 +138,27 @@ def _chunks(lanes_of: np.ndarray, size: int) -> list[np.ndarray]:
 def _predicted(
     economies: Economy, chunk: np.ndarray, first: _Solved
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Potentials of every lane, linear in what varies among the solved lanes of one chunk."""
+    """Potentials of every lane, a polynomial in what varies among the solved lanes of one chunk.
+
+    Quadratic where the lanes are enough for its coefficients, else linear, else constant.
+    """
     sound = first.status == Status.CERTIFIED
     if not sound.any():
         return jax.tree.map(lambda s: np.zeros((len(economies.lambda_x), s.shape[1])), first.start)
     numbers = np.concatenate([x.reshape(len(x), -1) for x in jax.tree.leaves(economies)], axis=1)
     known = numbers[chunk[sound]]
     varies = np.ptp(known, axis=0) > 0
-    if _LANES_PER_COEFFICIENT * (1 + varies.sum()) > sound.sum():
-        varies[:] = False
     mean, sd = known[:, varies].mean(0), known[:, varies].std(0)
     # what lies far outside, or is no number, is for the solver to find out
     away = np.clip(np.nan_to_num((numbers[:, varies] - mean) / sd), -4.0, 4.0)
-    terms = np.column_stack([np.ones(len(away)), away])
+    most = sound.sum() / _LANES_PER_COEFFICIENT
+    n = away.shape[1]
+    terms = np.ones((len(away), 1))
+    if 1 + n <= most:
+        terms = np.column_stack([terms, away])
+    if 1 + n + n * (n + 1) // 2 <= most:
+        i, j = np.triu_indices(n)
+        terms = np.column_stack([terms, away[:, i] * away[:, j]])
 
     def fit(potentials: np.ndarray) -> np.ndarray:
         solved = potentials[sound]

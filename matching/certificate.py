@@ -17,7 +17,16 @@ import jax.numpy as jnp
 from jax import lax
 
 from matching.m_matrix import solve_margins
-from matching.market import Market, Matched, active, excess, gaps, rounding, step_length
+from matching.market import (
+    Market,
+    Matched,
+    active,
+    excess,
+    gaps,
+    largest_change,
+    rounding,
+    step_length,
+)
 
 # Most Newton steps from the solution to either end; one or two do where the bound is small.
 CERTIFICATE_STEPS = 60
@@ -129,7 +138,7 @@ def _step(market: Market, look: _Look, side: jax.Array) -> tuple[jax.Array, jax.
         jnp.where(active_y, 2.0 * side * look.round_y + look.excess_y, 0.0),
         tolerance=_INEXACT,
     )
-    length = step_length(market, ds, -minus_dt)
+    length = step_length(largest_change(market, ds, -minus_dt))
     return look.s + length * ds, look.t - length * minus_dt
 
 

@@ -7,12 +7,23 @@ import jax.numpy as jnp
 from jax import lax
 
 from matching.m_matrix import solve_margins
-from matching.market import Market, excess, exponents, gaps, relative, rounding, step_length
+from matching.market import (
+    Market,
+    excess,
+    exponents,
+    gaps,
+    largest_change,
+    relative,
+    rounding,
+    step_length,
+)
 
 # Continuation starts where no log kernel entry that is money over λ exceeds this size.
 _GENTLE = 8.0
 # Conjugate gradients leave this share of a step's residual; exact steps would cost more products.
 _INEXACT = 1e-4
+# A step that changes no exponent by more is the last.
+_LAST = 1e-7
 # A stage of the continuation is left as soon as Newton's steps are nearly whole.
 _NEAR = 0.8
 
@@ -58,9 +69,10 @@ def iterate(
             grounded=not market.singles, tolerance=_INEXACT,
         )  # fmt: skip
         dt = -minus_dt
-        length = step_length(market, ds, dt)
-        # a whole step is of 1e-8 at most; convergence is quadratic, so it is the last
-        last = (kappa == 1.0) & (length == 1.0)
+        change = largest_change(market, ds, dt)
+        length = step_length(change)
+        # convergence is quadratic: what so small a step leaves is rounding
+        last = (kappa == 1.0) & (change <= _LAST)
         # potentials are money over λ too, so a stage hands them on scaled like the kernel
         kappa_next = jnp.where(length > _NEAR, jnp.minimum(1.0, 2.0 * kappa), kappa)
         grow = kappa_next / kappa
