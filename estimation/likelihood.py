@@ -24,6 +24,7 @@ import scipy.stats
 from estimation.affinity import MAX_ROWS
 from estimation.basis import Basis
 from estimation.certificate import Certificate
+from estimation.identification import Identification, identify
 from estimation.variation import collinear
 from estimation.wage_equation import (
     SCALE_FIRM,
@@ -51,13 +52,15 @@ class WageEstimate:
     """Estimates by name, with two covariances.
 
     ``information`` takes workers' and jobs' columns as given and trusts the normal error;
-    ``sandwich`` takes the columns as a sample too and the rows of a cluster as dependent.
+    ``sandwich`` takes the columns as a sample too and the rows of a cluster as dependent. A scale
+    that the wages leave open by more than a log point has no error, but a profile interval.
     """
 
     interaction: np.ndarray  # A, interactions over the scale λ, (K,)
     names: tuple[str, ...]
     values: np.ndarray  # (P,); log points of the wage per unit of each term
-    covariances: Mapping[str, np.ndarray]  # kind → (P, P)
+    covariances: Mapping[str, np.ndarray]  # kind → (P, P); NaN where refused
+    identification: Identification  # of the scales
     objective: float  # Σ log(N π_ii) − (N/2) log s²
     r_squared: float  # of log wages
     observations: int
@@ -109,21 +112,27 @@ def estimate_with_wages(
     point, iterations = found[int(np.argmax(optima))]
     names, values, jacobian = _reported(point, basis)
     wages = sample.wages
+    covariances = {
+        kind: jacobian @ covariance @ jacobian.T
+        for kind, covariance in _covariances(point, clusters).items()
+    }
+    identification = _of_scales(names, values, covariances["sandwich"])
+    for place in map(names.index, identification.names):
+        for covariance in covariances.values():
+            covariance[place], covariance[:, place] = np.nan, np.nan
     return WageEstimate(
         interaction=point.interaction,
         names=names,
         values=values,
-        covariances={
-            kind: jacobian @ covariance @ jacobian.T
-            for kind, covariance in _covariances(point, clusters).items()
-        },
+        covariances=covariances,
+        identification=identification,
         objective=point.objective,
         r_squared=float(1.0 - point.variance / np.var(wages)),
         observations=len(wages),
         moments=_moments(point, basis),
         wage_fit=_wage_fit(point),
         optima=optima,
-        certificate=_certificate(point, iterations, optima),
+        certificate=_certificate(point, iterations, optima, identification),
     )
 
 
@@ -313,7 +322,19 @@ def _wage_fit(point: Point) -> np.ndarray:
     )  # fmt: skip
 
 
-def _certificate(point: Point, iterations: int, optima: tuple[float, ...]) -> Certificate:
+def _of_scales(
+    names: tuple[str, ...], values: np.ndarray, covariance: np.ndarray
+) -> Identification:
+    """Which combinations of the scales, in log points, the wages hardly tell."""
+    places = [names.index(name) for name in SCALES]
+    unit = np.abs(values[places])
+    log_points = covariance[np.ix_(places, places)] / np.outer(unit, unit)
+    return identify(np.eye(len(places)), list(SCALES), log_points)
+
+
+def _certificate(
+    point: Point, iterations: int, optima: tuple[float, ...], identification: Identification
+) -> Certificate:
     score, information = point.scores.sum(0), point.information
     unit = np.sqrt(np.abs(np.diag(information)))
     eigenvalues = np.linalg.eigvalsh(information / np.outer(unit, unit))
@@ -323,6 +344,7 @@ def _certificate(point: Point, iterations: int, optima: tuple[float, ...]) -> Ce
         for name, place in SCALES.items()
         if not point.beta[place] > 0
     ]
+    remarks += identification.sentences
     agree = sum(max(optima) - value <= _SAME_OPTIMUM for value in optima)
     if agree < len(optima):
         remarks.append(f"only {agree} of {len(optima)} starts lead to the best optimum")

@@ -157,13 +157,15 @@ def test_sandwich_errors_are_the_spread_of_estimates_around_the_truth():
     """100 samples of 150 Gaussian pairs: Monte Carlo leaves an error of 7 % in the spread.
 
     The columns are drawn anew in every sample, which moves the multipliers: errors that take
-    the columns as given are a third too small for the productivity of x.
+    the columns as given are a third too small for the productivity of x. In a few samples a scale
+    is left open by more than its size, and has no error.
     """
     rng = np.random.default_rng(0)
     estimates = [estimate_with_wages(*gaussian_pairs(rng, 150), GAUSS) for _ in range(100)]
     values = np.array([[e[name] for name in TRUTH] for e in estimates])
     places = [estimates[0].names.index(name) for name in TRUTH]
-    errors = np.mean([e.std_errors()[places] for e in estimates], axis=0)
+    assert sum(not e.identification.identified for e in estimates) < 10
+    errors = np.nanmean([e.std_errors()[places] for e in estimates], axis=0)
     np.testing.assert_allclose(errors / values.std(0), 1.0, atol=0.25)
     given = np.mean([e.std_errors("information")[places] for e in estimates], axis=0)
     assert given[2] < 0.75 * errors[2]

@@ -29,6 +29,11 @@ def written(tmp_path, text, loaded):
     return economies_under(read_scenarios(path, loaded), loaded.economy)
 
 
+def test_designs_of_many_points_are_sent_to_sweep(tmp_path, loaded):
+    with pytest.raises(InputError, match=r"shocks\.toml, key design: .* with shorematch sweep"):
+        written(tmp_path, 'economy = "economy.toml"\n[[design]]\nname = "a"\n', loaded)
+
+
 @pytest.mark.parametrize(
     ("kind", "value", "expected"), [("set", 3.0, 3.0), ("add", 1, -3.51), ("multiply", 2.0, -9.02)]
 )

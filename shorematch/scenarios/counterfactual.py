@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from counterfactuals import apply_shock
 from counterfactuals.designs import shocks_of_point
@@ -40,13 +40,6 @@ BASELINE = "baseline"
 
 class _ShocksFile(FileModel):
     shock: Annotated[list[ShockEntry], Field(min_length=1)]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _no_sweep(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "design" in data:
-            raise ValueError("is a design of many points: solve them with shorematch sweep")
-        return data
 
 
 def counterfactual_file(
@@ -116,6 +109,9 @@ def read_scenarios(path: Path, loaded: LoadedEconomy) -> Scenarios:
     """
     defects: list[Defect] = []
     file = read_toml(path, _ShocksFile, defects)
+    if any(defect.key == "design" for defect in defects):
+        remedy = "Solve them with shorematch sweep"
+        raise InputError([Defect(path.name, "asks for many points", remedy, key="design")])
     if file is None:
         raise InputError(defects)
     return read_scenario_entries(path, loaded, file.shock, taken=[BASELINE])
