@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 
 from estimation.affinity import AffinityEstimate
 
@@ -12,7 +15,8 @@ class Saliency:
     """``A = U diag(s) V'``: ``K = min(m, n)`` pairs of indices, the most important first.
 
     Each index pair's sign is fixed by its largest skill loading, which is positive. Loadings of
-    index pairs with equal singular values are not told apart.
+    index pairs with equal singular values are not told apart. ``rank_p_values[k]`` is that of the
+    hypothesis that ``A`` has rank ``k``: that the pairs after the first ``k`` are noise.
     """
 
     singular_values: np.ndarray  # s, (K,)
@@ -20,13 +24,19 @@ class Saliency:
     share_std_errors: np.ndarray  # by the delta method, (K,)
     skill_loadings: np.ndarray  # U, (m, K)
     characteristic_loadings: np.ndarray  # V, (n, K)
+    skill_loading_std_errors: np.ndarray  # by the delta method, (m, K)
+    characteristic_loading_std_errors: np.ndarray  # (n, K)
+    rank_p_values: np.ndarray  # of rank 0, 1, ..., K − 1, (K,)
 
 
 def saliency(estimate: AffinityEstimate) -> Saliency:
     """Decompose an affinity matrix estimated on standardised columns (Dupuy and Galichon 2014).
 
-    Standard errors of the shares use ``∂s_k/∂A = u_k v_k'``, which holds where singular values
-    are positive and distinct; where a value is zero within its error they say little.
+    Standard errors use the derivatives of singular values and vectors, which hold where singular
+    values are positive and distinct; where a value is zero within its error they say little. Ranks
+    are tested by ``r' Ω⁻¹ r``, ``r = vec(U₂' A V₂)`` what the leading pairs leave of ``A`` and
+    ``Ω`` its covariance, chi-squared with ``(m − k)(n − k)`` degrees of freedom (Kleibergen and
+    Paap 2006).
     """
     u, s, vt = np.linalg.svd(estimate.affinity, full_matrices=False)
     sign = np.sign(u[np.argmax(np.abs(u), axis=0), np.arange(len(s))])
@@ -34,11 +44,37 @@ def saliency(estimate: AffinityEstimate) -> Saliency:
     gradient = (u[:, None, :] * v[None, :, :]).reshape(-1, len(s)).T  # ∂s/∂A, (K, mn)
     total = s.sum()
     of_shares = gradient / total - np.outer(s, gradient.sum(0)) / total**2
-    variance = np.einsum("ki,ij,kj->k", of_shares, estimate.covariance, of_shares)
+    errors_u, errors_v = (
+        _delta(slope.reshape(*slope.shape[:2], -1), estimate.covariance)
+        for slope in map(np.asarray, jax.jacfwd(_loadings)(jnp.asarray(estimate.affinity)))
+    )
     return Saliency(
         singular_values=s,
         shares=s / total,
-        share_std_errors=np.sqrt(np.maximum(variance, 0.0)),
+        share_std_errors=_delta(of_shares, estimate.covariance),
         skill_loadings=u,
         characteristic_loadings=v,
+        skill_loading_std_errors=errors_u,
+        characteristic_loading_std_errors=errors_v,
+        rank_p_values=np.array([_rank_p_value(estimate, k) for k in range(len(s))]),
     )
+
+
+def _loadings(affinity: jax.Array) -> tuple[jax.Array, jax.Array]:
+    u, _, vt = jnp.linalg.svd(affinity, full_matrices=False)
+    return u, vt.T
+
+
+def _delta(slopes: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Standard errors of what has these derivatives in the entries of ``A``, ``(..., mn)``."""
+    variance = np.einsum("...i,ij,...j->...", slopes, covariance, slopes)
+    return np.sqrt(np.maximum(variance, 0.0))
+
+
+def _rank_p_value(estimate: AffinityEstimate, rank: int) -> float:
+    u, _, vt = np.linalg.svd(estimate.affinity)
+    rest_u, rest_v = u[:, rank:], vt[rank:].T
+    left = (rest_u.T @ estimate.affinity @ rest_v).ravel()
+    onto = np.kron(rest_u, rest_v)  # of entries row by row
+    omega = onto.T @ estimate.covariance @ onto
+    return float(scipy.stats.chi2.sf(left @ np.linalg.solve(omega, left), len(left)))

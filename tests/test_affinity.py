@@ -1,11 +1,13 @@
 """The affinity matrix, its Fisher information and saliency, against closed forms and the JPE."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from scipy.special import logsumexp
 
 from estimation import estimate_affinity, saliency, standardise
@@ -177,6 +179,47 @@ def test_saliency_standard_errors_are_the_finite_difference_of_the_shares():
     slope = np.array([(shares(a + h * e) - shares(a - h * e)) / (2 * h) for e in np.eye(4)]).T
     expected = np.sqrt(np.diag(slope @ estimate.covariance @ slope.T))
     np.testing.assert_allclose(saliency(estimate).share_std_errors, expected, rtol=1e-7)
+
+
+def test_loading_standard_errors_are_the_finite_difference_of_the_loadings():
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 2))
+    y += x[:, :2] * [0.8, 0.3]
+    estimate = estimate_affinity(x, y)
+
+    def loadings(a):
+        u, _, vt = np.linalg.svd(a.reshape(3, 2), full_matrices=False)
+        sign = np.sign(u[np.argmax(np.abs(u), axis=0), [0, 1]])
+        return np.concatenate([(u * sign).ravel(), (vt.T * sign).ravel()])
+
+    a, h = estimate.affinity.ravel(), 1e-6
+    slope = [(loadings(a + h * e) - loadings(a - h * e)) / (2 * h) for e in np.eye(6)]
+    expected = np.sqrt(np.diag(np.transpose(slope) @ estimate.covariance @ np.array(slope)))
+    found = saliency(estimate)
+    np.testing.assert_allclose(
+        [*found.skill_loading_std_errors.ravel(), *found.characteristic_loading_std_errors.ravel()],
+        expected, rtol=1e-6,
+    )  # fmt: skip
+
+
+def test_the_test_of_rank_has_its_size_under_the_hypothesis():
+    """500 estimates around a matrix of rank one: p values are uniform."""
+    rng = np.random.default_rng(9)
+    x, y = rng.normal(size=(60, 3)), rng.normal(size=(60, 2))
+    y += x[:, :1] * [0.8, 0.0]
+    estimate = estimate_affinity(x, y)
+    truth = np.outer([1.0, 0.5, -0.3], [1.0, 0.4])
+    covariance = 0.01 * estimate.covariance  # so that rank one is far from rank zero
+    draws = rng.multivariate_normal(truth.ravel(), covariance, size=500)
+    p_values = np.array([
+        saliency(replace(estimate, affinity=a.reshape(3, 2), covariance=covariance)).rank_p_values
+        for a in draws
+    ])  # fmt: skip
+    assert np.all(p_values[:, 0] < 1e-6)
+    assert scipy.stats.kstest(p_values[:, 1], "uniform").pvalue > 0.01
+    wald = truth.ravel() @ np.linalg.solve(estimate.covariance, truth.ravel())
+    of_zero = saliency(replace(estimate, affinity=truth)).rank_p_values[0]
+    assert of_zero == pytest.approx(scipy.stats.chi2.sf(wald, 6), rel=1e-9)
 
 
 @needs_couples

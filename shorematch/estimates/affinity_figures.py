@@ -60,7 +60,7 @@ def affinity_heat_map(estimate: AffinityEstimate) -> Figure:
 
 @styled
 def saliency_figure(estimate: AffinityEstimate, found: Saliency) -> Figure:
-    """Shares of the index pairs with 95 % intervals, and the loadings of the first few."""
+    """Shares of the index pairs and loadings of the first few, with 95 % intervals."""
     pairs = min(_PAIRS_SHOWN, len(found.shares))
     rows = max(len(estimate.skill_names), len(estimate.characteristic_names))
     height = float(np.clip(0.9 + 0.2 * rows, 1.7, 6.0))
@@ -85,8 +85,10 @@ def saliency_figure(estimate: AffinityEstimate, found: Saliency) -> Figure:
     ax.set_xlabel("Index pair")
     ax.set_ylabel("Share of sorting (%)")
     left, right = bottom.subplots(1, 2)
-    _loadings(left, estimate.skill_names, found.skill_loadings[:, :pairs])
-    _loadings(right, estimate.characteristic_names, found.characteristic_loadings[:, :pairs])
+    _loadings(left, estimate.skill_names, found.skill_loadings[:, :pairs],
+              found.skill_loading_std_errors)  # fmt: skip
+    _loadings(right, estimate.characteristic_names, found.characteristic_loadings[:, :pairs],
+              found.characteristic_loading_std_errors)  # fmt: skip
     left.set_title("Worker skills")
     right.set_title("Firm characteristics")
     bottom.supxlabel("Loading", fontsize=9)
@@ -96,15 +98,16 @@ def saliency_figure(estimate: AffinityEstimate, found: Saliency) -> Figure:
     return figure
 
 
-def _loadings(ax: Axes, names: tuple[str, ...], loadings: np.ndarray) -> None:
-    """One row per column of the data, one marker per index pair."""
+def _loadings(ax: Axes, names: tuple[str, ...], loadings: np.ndarray, errors: np.ndarray) -> None:
+    """One row per column of the data, one marker with its 95 % interval per index pair."""
     place = np.arange(len(names))
     ax.axvline(0.0, color="0.6", linewidth=0.6)
     shades = ("black", "0.45", "white")
     for k, (marker, shade) in enumerate(zip("os^", shades, strict=True)):
         if k < loadings.shape[1]:
-            ax.plot(loadings[:, k], place + 0.2 * (k - 1), marker, color="black", markersize=4,
-                    markerfacecolor=shade, markeredgewidth=0.7, label=f"Pair {k + 1}")  # fmt: skip
+            ax.errorbar(loadings[:, k], place + 0.2 * (k - 1), xerr=1.96 * errors[:, k],
+                        fmt=marker, color="black", markersize=4, markerfacecolor=shade,
+                        markeredgewidth=0.7, elinewidth=0.6, label=f"Pair {k + 1}")  # fmt: skip
     ax.set_yticks(place, names)
     ax.set_xlim(-1.05, 1.05)
     ax.set_ylim(len(names) - 0.5, -0.5)

@@ -81,10 +81,15 @@ def _saliency_table(part: Part, estimate: AffinityEstimate, found: Saliency) -> 
         "singular_value": found.singular_values,
         "share": found.shares,
         "share_std_error": found.share_std_errors,
+        "p_value_of_a_lower_rank": found.rank_p_values,
     }
-    for side, names, loadings in (
-        ("worker", estimate.skill_names, found.skill_loadings),
-        ("firm", estimate.characteristic_names, found.characteristic_loadings),
-    ):
+    for side, names, loadings, errors in (
+        ("worker", estimate.skill_names, found.skill_loadings, found.skill_loading_std_errors),
+        ("firm", estimate.characteristic_names, found.characteristic_loadings,
+         found.characteristic_loading_std_errors),
+    ):  # fmt: skip
         columns |= {f"{side}_{name}": row for name, row in zip(names, loadings, strict=True)}
+        columns |= {
+            f"{side}_{name}_std_error": row for name, row in zip(names, errors, strict=True)
+        }
     return _labelled(part, pd.DataFrame(columns))
