@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from matching.blas import one_blas_thread
 from matching.certificate import CERTIFICATE_STEPS
 from matching.economy import Economy
 from matching.equilibrium import Equilibrium, equilibrium_of
@@ -88,7 +89,8 @@ def solve_batch(economies: Economy, of: Callable[[Equilibrium], Any]) -> Any:
             return list(pool.map(one, chunks))
 
     solved = solve(chunks[:1], nothing, _ALL)
-    predicted = _predicted(economies, chunks[0], solved[0])
+    with one_blas_thread():
+        predicted = _predicted(economies, chunks[0], solved[0])
     solved += solve(chunks[1:2], predicted, _ALL)
     usual = (int(np.quantile(solved[-1].iterations, _USUAL)), _USUAL_CERTIFICATE)
     solved += solve(chunks[2:], predicted, usual)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from matching.blas import one_blas_thread
 from matching.economy import Economy
 from matching.errors import InvalidInput
 from matching.kernel import DenseKernel, Factors, Kernel
@@ -139,9 +140,10 @@ def low_rank_of_factors(
 ) -> ScaledKernel | RankTooLow:
     """The low-rank kernel for types of these masses, of at most ``most`` features."""
     u, v, weight_x, weight_y = (np.asarray(value) for value in (*pair, mass_x, mass_y))
-    return low_rank_kernel(
-        u, v, weight_x, weight_y, log_density=log_density, tolerance=tolerance, max_rank=most
-    )
+    with one_blas_thread():
+        return low_rank_kernel(
+            u, v, weight_x, weight_y, log_density=log_density, tolerance=tolerance, max_rank=most
+        )
 
 
 def dense_kernel(log_affinity: jax.Array) -> DenseKernel:
