@@ -21,10 +21,10 @@ import numpy as np
 import scipy.optimize
 import scipy.stats
 
-from estimation.affinity import MAX_ROWS
 from estimation.basis import Basis
 from estimation.certificate import Certificate
 from estimation.identification import Identification, identify
+from estimation.moment_matching import MAX_ROWS
 from estimation.variation import collinear
 from estimation.wage_equation import (
     SCALE_FIRM,

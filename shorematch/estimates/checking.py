@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimation import estimate_affinity, estimate_three_steps
-from estimation.affinity import MAX_ROWS
+from estimation.moment_matching import MAX_ROWS
 from estimation.variation import collinear
 from shorematch.console import console
 from shorematch.estimates.match_files import Sample, read_sample, samples_of
