@@ -16,6 +16,7 @@ from matching.implicit import with_derivatives
 from matching.kernel import DenseKernel, Kernel, Matches
 from matching.kernel_ladder import solve_by_kernels
 from matching.market import active, exponents, factors, log_partner_space, market_of, prepared
+from matching.repeated_types import expanded, merged_types
 from matching.solvers import find_potentials
 from matching.status import raise_unless_converged, verdict
 
@@ -37,7 +38,7 @@ class Equilibrium:
 
     economy: Economy
     all_matches: Matches  # π of all origins, stacked, behind its products
-    log_cells: tuple[jax.Array, ...] | None  # log π, (N_o, J); None where the kernel is not dense
+    log_cells: tuple[jax.Array, ...] | None  # log π, (N_o, J); None where it is never formed
     log_unmatched: tuple[jax.Array, ...]  # log f0, (N_o,)
     log_unmatched_firms: jax.Array  # log g0, (J,)
     status: jax.Array  # (): a :class:`~matching.status.Status`
@@ -76,10 +77,10 @@ class Equilibrium:
 
     @property
     def log_matches(self) -> tuple[jax.Array, ...]:
-        """``log π``, ``(N_o, J)``; raises where the kernel never forms the matrix."""
+        """``log π``, ``(N_o, J)``; raises where the matrix was never formed."""
         if self.log_cells is None:
             raise InvalidInput(
-                [f"matches: the {self.kernel} kernel never forms the matrix of matches; use "
+                ["matches: solving so large a market never forms the matrix of matches; use "
                  "statistics and match_products, or solve with kernel='dense'"]
             )  # fmt: skip
         return self.log_cells
@@ -190,6 +191,9 @@ def solve_equilibrium(
     a nearby economy of the same types, which saves iterations. ``memory`` is the most bytes that a
     kernel may take, within what the device and the limits of the process leave.
 
+    Beyond a million cells types that repeat are solved as one (:mod:`matching.repeated_types`),
+    unless the matrix of matches is asked for (``kernel="dense"``) or the kernel is given.
+
     With ``throw`` an equilibrium whose margins are not met raises
     :class:`~matching.errors.NotConverged`, which carries the result; without, or inside ``jit``,
     ``status`` tells. A wage level that the data of the problem do not determine never raises: see
@@ -204,15 +208,21 @@ def solve_equilibrium(
     0.731059
     """
     require_float64()
+    merged = merged_types(economy) if isinstance(kernel, str) and kernel != "dense" else None
+    distinct = economy
+    if merged is not None:
+        distinct, start = merged.economy, start and merged.start(start)
     equilibrium = solve_by_kernels(
-        factors(economy),
-        jnp.concatenate([origin.mass for origin in economy.origins]),
-        economy.firms.mass,
+        factors(distinct),
+        jnp.concatenate([origin.mass for origin in distinct.origins]),
+        distinct.firms.mass,
         kernel,
-        lambda chosen, start: _solve(economy, chosen, solver, max_iter, start),
+        lambda chosen, start: _solve(distinct, chosen, solver, max_iter, start),
         start,
         memory,
     )
+    if merged is not None:
+        equilibrium = expanded(equilibrium, economy, merged)
     if throw:
         raise_unless_converged(equilibrium)
     return equilibrium

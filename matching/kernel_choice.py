@@ -20,7 +20,7 @@ from matching.streamed_kernel import StreamedKernel
 KERNELS = ("auto", "dense", "streamed", "low rank")
 
 # Up to this many cells the matrix of matches is wanted as such and costs little.
-_SMALL = 1_000_000
+SMALL = 1_000_000
 # What a solver holds: bytes a cell of a dense kernel, copies of features, arrays of each type.
 _DENSE_CELL, _COPIES, _ARRAYS = 24.0, 2.5, 30
 # A dense kernel is not chosen beyond so many bytes, however large the machine.
@@ -101,7 +101,7 @@ def kernel_of_factors(
              f"{name!r}) of an economy with values"]
         )  # fmt: skip
     cells = len(u) * len(v)
-    if traced or (name in ("auto", "dense") and cells <= _SMALL):
+    if traced or (name in ("auto", "dense") and cells <= SMALL):
         return KernelChoice(DenseKernel(u @ v.T), f"dense: {cells:,} cells are few")
     budget = _Budget(len(u), len(v), min(available_bytes(), math.inf if memory is None else memory))
     if name == "dense":
@@ -148,7 +148,7 @@ def low_rank_of_factors(
 
 def dense_kernel(log_affinity: jax.Array) -> DenseKernel:
     """The dense kernel; it stores exponentials where they are many and range over little."""
-    if isinstance(log_affinity, jax.core.Tracer) or log_affinity.size <= _SMALL:
+    if isinstance(log_affinity, jax.core.Tracer) or log_affinity.size <= SMALL:
         return DenseKernel(log_affinity)
     return DenseKernel(log_affinity, bool(jnp.ptp(log_affinity) <= STORED_RANGE))
 

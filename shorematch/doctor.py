@@ -12,8 +12,8 @@ from shorematch.console import console
 def run_doctor(economy_path: Path | None = None, *, clear_cache: bool = False) -> int:
     """Print versions, device, precision, cache and a solved test economy; 0 where all is well.
 
-    Of an economy file it also says which kernel solves it, and why. With ``clear_cache`` the
-    compiled programs that are kept are removed first.
+    Of an economy file it also says which types repeat, which kernel solves it, and why. With
+    ``clear_cache`` the compiled programs that are kept are removed first.
     """
     import jax
 
@@ -34,7 +34,7 @@ def run_doctor(economy_path: Path | None = None, *, clear_cache: bool = False) -
         _solves(),
     ]  # fmt: skip
     if economy_path is not None:
-        findings.append(_kernel(economy_path))
+        findings += _economy(economy_path)
     for name, finding, well, remedy in findings:
         console().print(f"{'ok  ' if well else 'BAD '} {name}: {finding}")
         if remedy and (not well or name == "device"):
@@ -57,14 +57,20 @@ def _cache(folder: Path) -> tuple[str, str, bool, str]:
     return "compile cache", text, True, ""
 
 
-def _kernel(economy_path: Path) -> tuple[str, str, bool, str]:
-    """Which kernel an economy takes."""
+def _economy(economy_path: Path) -> list[tuple[str, str, bool, str]]:
+    """Which types of an economy are solved as one, and which kernel the distinct ones take."""
     from matching import explain_kernel
+    from matching.repeated_types import merged_types
     from shorematch.files.economy_file import read_economy
 
     economy = read_economy(economy_path).economy
+    merged = merged_types(economy)
+    findings = []
+    if merged is not None:
+        economy = merged.economy
+        findings.append(("types", f"{merged}; equal ones are solved as one", True, ""))
     choice = explain_kernel(economy, memory=runtime.machine_memory())
-    return "kernel", choice.reason, True, ""
+    return [*findings, ("kernel", choice.reason, True, "")]
 
 
 def _solves() -> tuple[str, str, bool, str]:
