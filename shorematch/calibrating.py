@@ -16,6 +16,7 @@ from shorematch.files.economy_file import (
     LoadedEconomy,
     OriginKeys,
     load_economy,
+    note_table_defects,
     write_economy,
 )
 from shorematch.files.inputs import FileModel, read_toml
@@ -83,6 +84,7 @@ def _read_run(path: Path) -> tuple[_RunFile, LoadedEconomy]:
     defects: list[Defect] = []
     run = read_toml(path, _RunFile, defects)
     if run is None:
+        note_table_defects(path, defects)
         raise InputError([_explained(defect) for defect in defects])
     if len(run.origin) > 1:
         absent = [key for key in _FOREIGN if getattr(run.aggregates, key) is None]

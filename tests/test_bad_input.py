@@ -102,8 +102,13 @@ CASES = {
         ],
     ),
     "negative mass": (
-        {"workers": "mass,skill\n1,2\n-0.5,2\n"},
-        ["workers.csv, row 3, column mass", "negative (-0.5)"],
+        {"workers": "mass,skill\n1,2\n-0.5,2\ninf,2\n"},
+        ["workers.csv, row 3, column mass: is negative (-0.5)", "row 4, column mass: inf"],
+    ),
+    "keys and tables at once": (
+        {"economy": edited("economy.toml", "lambda_x", "lamda_x"), "firms": "mas,a\n1,x\n"},
+        ["key tastes.lamda_x", "firms.csv, row 1, column mass: is missing; did you mean 'mas'",
+         "firms.csv, row 2, column a: 'x' is text"],
     ),
     "nobody on one side": (
         {"firms": "mass,productivity\n0,1\n0,2\n"},
@@ -213,12 +218,13 @@ def test_text_columns_stay_text_and_only_named_columns_are_read(tmp_path):
     assert frame.to_dict("list") == {"firm": ["007", "8"], "wage": [1.5, 2.0]}
 
 
-@pytest.mark.parametrize("obstacle", ["run", "file", "full"])
+@pytest.mark.parametrize("obstacle", ["run", "file", "above", "full"])
 def test_what_stands_at_the_output_is_left_alone(tmp_path, obstacle):
     path = write_danish(tmp_path)
     out = tmp_path / "out"
-    if obstacle == "file":
+    if obstacle in ("file", "above"):
         out.write_text("mine")
+        out = out / "deeper" if obstacle == "above" else out
     else:
         out.mkdir()
         (out / ("summary.json" if obstacle == "run" else "thesis.tex")).write_text("mine")

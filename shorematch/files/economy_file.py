@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field
 
 from matching import Economy, InvalidInput, make_economy, make_firms, make_origin
-from shorematch.files.defects import Defect, InputError, shorten
-from shorematch.files.inputs import FileModel, read_toml, sha256_of
+from shorematch.files.defects import Defect, InputError
+from shorematch.files.inputs import FileModel, read_toml, sha256_of, toml_data
 from shorematch.files.run_folder import safe_names, write_csv
 from shorematch.files.table_files import read_table
 
@@ -101,8 +101,24 @@ def read_economy(path: Path) -> LoadedEconomy:
     defects: list[Defect] = []
     file = read_toml(path, _EconomyFile, defects)
     if file is None:
+        note_table_defects(path, defects)
         raise InputError(defects)
     return load_economy(path, file, file.origin, defects)
+
+
+def note_table_defects(path: Path, defects: list[Defect]) -> None:
+    """Note what is wrong with the tables of a file whose keys are wrong, as far as it names them.
+
+    So that one message holds the defects of all files.
+    """
+    data = toml_data(path, []) or {}
+    origins = data.get("origin")
+    sides = [(data.get("firms"), FIRM_COLUMNS)]
+    sides += [(o, WORKER_COLUMNS) for o in (origins if isinstance(origins, list) else [])]
+    for keys, result_columns in sides:
+        if isinstance(keys, dict) and isinstance(keys.get("types"), str):
+            side = _Firms.model_construct(outside_option=0.0)
+            _read_types(path, side.model_copy(update=keys), result_columns, defects)
 
 
 def load_economy(
@@ -213,7 +229,7 @@ def _read_types(
     """One table of types, ``None`` where it has defects."""
     option = side.outside_option
     required = ["mass", option] if isinstance(option, str) else ["mass"]
-    frame = read_table(path.parent / side.types, defects, required=required)
+    frame = read_table(path.parent / side.types, defects, required=required, masses=["mass"])
     if frame is None:
         return None
     before = len(defects)
@@ -226,7 +242,9 @@ def _read_types(
         if name in result_columns:
             problem = "bears the name of a column of the results"
             defects.append(Defect(file, problem, "Rename it", row=1, column=name))
-    defects += _mass_defects(file, frame["mass"])
+    if not frame["mass"].any():
+        remedy = "Give at least one type a positive mass"
+        defects.append(Defect(file, "all masses are zero", remedy, column="mass"))
     if len(defects) > before:
         return None
     return _Types(
@@ -234,20 +252,6 @@ def _read_types(
         frame["mass"].to_numpy(),
         frame[option].to_numpy() if isinstance(option, str) else option,
     )
-
-
-def _mass_defects(file: str, mass: "pd.Series") -> list[Defect]:
-    remedy = "Masses are zero or positive"
-    defects = shorten(
-        [
-            Defect(file, f"is negative ({mass[k]})", remedy, row=int(k) + 2, column="mass")
-            for k in mass.index[mass < 0]
-        ]
-    )
-    if not defects and not mass.any():
-        remedy = "Give at least one type a positive mass"
-        defects.append(Defect(file, "all masses are zero", remedy, column="mass"))
-    return defects
 
 
 def _name_defects(path: Path, origins: Sequence[OriginKeys]) -> list[Defect]:

@@ -5,11 +5,11 @@ import json
 import re
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from matching.errors import did_you_mean
+from matching.errors import nearest
 from shorematch.files.defects import Defect
 from shorematch.files.toml_keys import key_defects
 
@@ -35,6 +35,18 @@ def read_toml(path: Path, model: type[Model], defects: list[Defect]) -> Model | 
 
     Integers stand for numbers, text does not. Misspelt keys are reported with the nearest one.
     """
+    data = toml_data(path, defects)
+    if data is None:
+        return None
+    try:
+        return model.model_validate_json(json.dumps(data, default=str))
+    except ValidationError as error:
+        defects.extend(key_defects(path.name, model, error))
+        return None
+
+
+def toml_data(path: Path, defects: list[Defect]) -> dict[str, Any] | None:
+    """The tables of a TOML file, whatever their keys; ``None`` where it cannot be read."""
     if is_file(path, defects) and path.stat().st_size > _LARGEST_TOML:
         problem = f"has {path.stat().st_size / 1e6:.1f} MB; a TOML file has at most 1 MB here"
         defects.append(Defect(path.name, problem, "Long lists belong in tables of their own"))
@@ -48,10 +60,10 @@ def read_toml(path: Path, model: type[Model], defects: list[Defect]) -> Model | 
         return None
     try:
         data = tomllib.loads(text)
-        plain = json.dumps(data, default=str)
+        json.dumps(data, default=str)  # as deep as whoever reads the tables may go
+        return data
     except RecursionError:
         defects.append(deep)
-        return None
     except tomllib.TOMLDecodeError as error:
         at = re.search(r"line (\d+)", str(error))
         defects.append(
@@ -62,12 +74,7 @@ def read_toml(path: Path, model: type[Model], defects: list[Defect]) -> Model | 
                 row=int(at.group(1)) if at else None,
             )
         )
-        return None
-    try:
-        return model.model_validate_json(plain)
-    except ValidationError as error:
-        defects.extend(key_defects(path.name, model, error))
-        return None
+    return None
 
 
 def sha256_of(path: Path) -> str:
@@ -83,8 +90,9 @@ def is_file(path: Path, defects: list[Defect]) -> bool:
     if path.is_dir():
         defects.append(Defect(path.name or str(path), "is a folder", "Name a file inside it"))
         return False
-    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
-    hint = did_you_mean(path.name, beside)
+    beside = {p.stem: p.name for p in path.parent.iterdir()} if path.parent.is_dir() else {}
+    near = nearest(path.stem, beside)  # a common suffix makes no likeness
+    hint = f"; did you mean {beside[near]!r}?" if near else ""
     remedy = f"Check the path {path}"
     defects.append(Defect(path.name, f"does not exist{hint}", remedy))
     return False

@@ -20,6 +20,7 @@ from shorematch.files.defects import Defect, InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+_ELSEWHERE = "Choose another --out, or remove it first"
 _RESERVED_BY_WINDOWS = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 
@@ -137,15 +138,25 @@ def _sync_folder(folder: Path) -> None:
         os.close(number)
 
 
+def require_folder(out: Path) -> None:
+    """Raise :class:`~shorematch.defects.InputError` where a file stands in an output folder's way.
+
+    The file may have its name, or that of a folder above it.
+    """
+    for path in (out, *out.absolute().parents):
+        if path.exists() and not path.is_dir():
+            problem = "is a file where an output folder belongs"
+            raise InputError(
+                [Defect(str(path), problem, "Choose another --out, or remove it first")]
+            )
+
+
 def _require_free(out: Path) -> None:
+    require_folder(out)
     if out.is_dir() and any(out.iterdir()):
         run = any((out / name).exists() for name in ("summary.json", "table.csv"))
         problem = "already holds a run" if run else "is a folder that is not empty"
-    elif out.exists() and not out.is_dir():
-        problem = "is a file where an output folder belongs"
-    else:
-        return
-    raise InputError([Defect(str(out), problem, "Choose another --out, or remove it first")])
+        raise InputError([Defect(str(out), problem, _ELSEWHERE)])
 
 
 def _flush(folder: Path) -> None:

@@ -42,6 +42,7 @@ def read_table(
     columns: Sequence[str] | None = None,
     numeric: Sequence[str] | None = None,
     required: Sequence[str] = (),
+    masses: Sequence[str] = (),
     form: CsvForm = CsvForm(),
     missing: bool = False,
 ) -> "pd.DataFrame | None":
@@ -50,8 +51,8 @@ def read_table(
     Only ``columns`` are read where given. ``numeric`` names the columns that must hold finite
     numbers, returned as float64 (default: all that are read); others of a CSV file are text, and
     of a Stata file their value labels. ``required`` names columns that must be there where
-    ``columns`` does not list them. With ``missing`` an empty cell, ``NA`` or ``NaN`` is no defect
-    but NaN, for the caller to count.
+    ``columns`` does not list them, ``masses`` numeric columns in which no number is negative. With
+    ``missing`` an empty cell, ``NA`` or ``NaN`` is no defect but NaN, for the caller to count.
     """
     kind = path.suffix.lower()
     if kind not in (".csv", ".parquet", ".dta"):
@@ -75,7 +76,9 @@ def read_table(
         return None
     for name in frame.columns if numeric is None else numeric:
         if name in frame.columns:
-            frame[name] = _numbers(frame[name], path.name, defects, form.decimal, missing)
+            frame[name] = _numbers(
+                frame[name], path.name, defects, form.decimal, missing, name in masses
+            )
     return frame.reset_index(drop=True) if len(defects) == before else None
 
 
@@ -283,9 +286,14 @@ def _row_defects(
 
 
 def _numbers(
-    column: "pd.Series", file: str, defects: list[Defect], decimal: str, missing: bool
+    column: "pd.Series",
+    file: str,
+    defects: list[Defect],
+    decimal: str,
+    missing: bool,
+    is_mass: bool,
 ) -> "np.ndarray":
-    """A column as float64; every cell that is not a finite number is noted."""
+    """A column as float64; every cell that is not a finite number, or no mass, is noted."""
     import numpy as np
 
     if column.dtype.kind in "fiub":
@@ -295,7 +303,7 @@ def _numbers(
     wrong = [
         Defect(file, *_cell_problem(column.iloc[k], decimal), row=int(column.index[k]),
                column=str(column.name))
-        for k in np.flatnonzero(~np.isfinite(values)).tolist()
+        for k in np.flatnonzero(~np.isfinite(values) | (is_mass & (values < 0))).tolist()
         if not (missing and str(column.iloc[k]).strip() in _MISSING)
     ]  # fmt: skip
     defects.extend(shorten(wrong))
@@ -324,4 +332,6 @@ def _cell_problem(cell: Any, decimal: str) -> tuple[str, str]:
         return f"{text!r} has a decimal point where commas are announced", "Write a decimal comma"
     if text.strip("+-").casefold() in ("nan", "inf", "infinity"):
         return f"{text} is not a finite number", "Give a finite number"
+    if math.isfinite(_number(cell, decimal)):
+        return f"is negative ({text})", "Masses are zero or positive"
     return f"{text!r} is text where a number belongs", "Give a number"

@@ -12,7 +12,7 @@ from pydantic import Field
 from counterfactuals import Decomposition, ParameterGroup, decompose, default_groups
 from counterfactuals.decomposition import GLOBALISATION, STRUCTURAL_CHANGE, effect_of_cause
 from counterfactuals.measures import PROFILES, Label
-from matching import Status
+from matching import InvalidInput, Status
 from shorematch.console import console
 from shorematch.files.defects import Defect, InputError
 from shorematch.files.economy_file import LoadedEconomy, read_economy
@@ -59,7 +59,12 @@ def decompose_files(
         run.read(groups_path.parent, {groups_path.name: sha256_of(groups_path)})
     run.lap("read")
     with run.folder() as folder:
-        result = decompose(start.economy, end.economy, groups)
+        try:
+            result = decompose(start.economy, end.economy, groups)
+        except InvalidInput as error:
+            if groups_path is None:
+                raise
+            raise InvalidInput([f"{groups_path.name}, {text}" for text in error.defects]) from error
         run.lap("solve")
         told = findings_of(result)
         findings = "\n\n".join(told)

@@ -44,7 +44,7 @@ class ShockEntry(FileModel, extra="allow"):
 class DesignEntry(ShockEntry):
     """One ``[[design]]``: like a shock, with many values of each parameter."""
 
-    method: Literal["grid", "list"] | Method
+    method: Literal["grid", "list", Method]
     points: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
 

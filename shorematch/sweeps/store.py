@@ -12,7 +12,7 @@ from typing import Any
 
 from shorematch.files.defects import Defect, InputError
 from shorematch.files.manifest import MANIFEST, changed_outputs, is_sealed
-from shorematch.files.run_folder import written_whole
+from shorematch.files.run_folder import require_folder, written_whole
 
 _BLOCKS = "blocks"
 _QUARANTINE = "quarantine"
@@ -35,9 +35,7 @@ def claim(
     configuration, with the differences, holds something else, or leads elsewhere by a link; and,
     unless ``create``, where it holds nothing.
     """
-    if folder.exists() and not folder.is_dir():
-        remedy = "Choose another --out, or remove it first"
-        raise InputError([Defect(str(folder), "is a file where an output folder belongs", remedy)])
+    require_folder(folder)
     path = folder / _PLAN
     if not create and not path.exists():
         problem = "holds no sweep"
