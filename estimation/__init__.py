@@ -12,6 +12,11 @@ from estimation.likelihood import WageEstimate, estimate_with_wages, profile_int
 from estimation.minimum_distance import estimate_minimum_distance
 from estimation.moments import MOMENTS, SampleMoments, sample_moments
 from estimation.offshored import offshored_matches
+from estimation.penalised_affinity import (
+    PenalisedAffinity,
+    PenaltyPath,
+    estimate_penalised_affinity,
+)
 from estimation.saliency import Saliency, saliency
 from estimation.simulation import SimulatedMatches, simulate_matches
 from estimation.standardise import STANDARDISATIONS, Standardised, standardise
@@ -32,6 +37,8 @@ __all__ = [
     "Identification",
     "Market",
     "Minimum",
+    "PenalisedAffinity",
+    "PenaltyPath",
     "Saliency",
     "SampleMoments",
     "SimulatedMatches",
@@ -42,6 +49,7 @@ __all__ = [
     "calibrate",
     "estimate_affinity",
     "estimate_minimum_distance",
+    "estimate_penalised_affinity",
     "estimate_three_steps",
     "estimate_with_wages",
     "given_cells",

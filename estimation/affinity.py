@@ -13,12 +13,7 @@ from typing import Any
 import numpy as np
 
 from estimation.certificate import Certificate
-from estimation.moment_matching import (
-    fisher_information,
-    match_moments,
-    matched_pairs,
-    matching_at,
-)
+from estimation.moment_matching import match_moments, matched_pairs, moment_gap
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,8 @@ def estimate_affinity(
     ``skills (N, m)`` and ``characteristics (N, n)`` may be in any units, which are those of ``A``;
     additive shifts do not matter. ``weights (N,)`` are sampling weights, positive; the covariance
     is ``H⁻¹`` over the effective number of matches, ``H`` the Fisher information of one match.
-    Time and memory grow with ``N²``. The certificate of the result says whether it is an optimum.
+    Time and memory grow with the product of the numbers of distinct rows of the two tables, which
+    are types. The certificate of the result says whether it is an optimum.
 
     Raises :class:`~matching.errors.InvalidInput` where a column is constant or columns are
     collinear (naming them), for wrong shapes, and for weights that are not positive.
@@ -69,27 +65,29 @@ def estimate_affinity(
     pairs = matched_pairs(
         skills, characteristics, weights, skill_names, characteristic_names
     )  # fmt: skip
-    x, y, omega, units = pairs.x, pairs.y, pairs.omega, pairs.units
+    x, y, units = pairs.x, pairs.y, pairs.units
     affinity, iterations = match_moments(pairs)
-    matching = matching_at(affinity, pairs)
-    information = np.asarray(fisher_information(matching.matches, x, y))
+    point = moment_gap(affinity, pairs)
+    matching, information = point.matching, point.information(pairs)
     pi = np.exp(
         x @ affinity @ y.T
         - np.asarray(matching.multiplier_x)[:, None]
         - np.asarray(matching.multiplier_y)[None, :]
     )
     model = x.T @ pi @ y
-    margins = [np.max(np.abs(pi.sum(axis) / omega - 1.0)) for axis in (0, 1)]
+    margins = [np.max(np.abs(pi.sum(axis) / mass - 1.0))
+               for axis, mass in zip((1, 0), pairs.margins, strict=True)]  # fmt: skip
     eigenvalues = np.linalg.eigvalsh(information)
-    effective = float(1.0 / np.sum(omega**2))
     scale = 1.0 / units.ravel()
     return AffinityEstimate(
         affinity=affinity / units,
-        covariance=np.linalg.pinv(information, hermitian=True) * np.outer(scale, scale) / effective,
+        covariance=np.linalg.pinv(information, hermitian=True)
+        * np.outer(scale, scale)
+        / pairs.effective,
         sample_moments=pairs.moments * units,
         model_moments=model * units,
-        observations=len(x),
-        effective_observations=effective,
+        observations=len(pairs.omega),
+        effective_observations=pairs.effective,
         skill_names=pairs.skill_names,
         characteristic_names=pairs.characteristic_names,
         certificate=Certificate(

@@ -6,7 +6,7 @@ sample cross moments, its Hessian the Fisher information of a match.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,11 +27,16 @@ MAX_ROWS = 20_000
 
 @dataclass(frozen=True)
 class MatchedPairs:
-    """Row ``i`` of both tables is one match; columns have mean zero and standard deviation one."""
+    """Matches of distinct types: match ``i`` is of type ``of_x[i]`` with type ``of_y[i]``.
 
-    x: np.ndarray  # skills, (N, m)
-    y: np.ndarray  # characteristics, (N, n)
-    omega: np.ndarray  # weights, of sum one, (N,)
+    Over all matches of a sample the columns have mean zero and standard deviation one.
+    """
+
+    x: np.ndarray  # skills of each type, (N, m)
+    y: np.ndarray  # characteristics of each type, (J, n)
+    of_x: np.ndarray  # (R,)
+    of_y: np.ndarray  # (R,)
+    omega: np.ndarray  # weights of the matches, of sum one, (R,)
     units: np.ndarray  # of a skill times a characteristic, taken out of the columns, (m, n)
     skill_names: tuple[str, ...]
     characteristic_names: tuple[str, ...]
@@ -39,7 +44,25 @@ class MatchedPairs:
     @cached_property
     def moments(self) -> np.ndarray:
         """``E[x y']`` of the sample, ``(m, n)``."""
-        return (self.omega[:, None] * self.x).T @ self.y
+        return (self.omega[:, None] * self.x[self.of_x]).T @ self.y[self.of_y]
+
+    @cached_property
+    def margins(self) -> tuple[np.ndarray, np.ndarray]:
+        """Masses of the types, ``f (N,)`` and ``g (J,)``, each of sum one."""
+        f, g = np.bincount(self.of_x, self.omega), np.bincount(self.of_y, self.omega)
+        return f / f.sum(), g / g.sum()
+
+    @property
+    def effective(self) -> float:
+        """``(Σω)²/Σω²``, the number of matches where their weights are equal."""
+        return float(1.0 / np.sum(self.omega**2))
+
+    def some(self, rows: np.ndarray) -> "MatchedPairs":
+        """Some of the matches, in the units of all."""
+        x, of_x = _distinct(self.x[self.of_x[rows]])
+        y, of_y = _distinct(self.y[self.of_y[rows]])
+        omega = self.omega[rows] / self.omega[rows].sum()
+        return replace(self, x=x, y=y, of_x=of_x, of_y=of_y, omega=omega)
 
 
 def matched_pairs(
@@ -67,38 +90,55 @@ def matched_pairs(
     defects += _variation_defects(y, unit_y, omega, names_y)
     if defects:
         raise InvalidInput(defects)
-    return MatchedPairs(x, y, omega, np.outer(unit_x, unit_y), names_x, names_y)
+    (x, of_x), (y, of_y) = _distinct(x), _distinct(y)
+    return MatchedPairs(x, y, of_x, of_y, omega, np.outer(unit_x, unit_y), names_x, names_y)
 
 
 # ---------------------------------------------------------------- the convex problem
 
 
+@dataclass(frozen=True)
+class MomentGap:
+    """The convex problem at one affinity matrix."""
+
+    value: float  # W(A) − Σ A·E[x y']: minus the log likelihood of a match, given the margins
+    gradient: np.ndarray  # model less sample moments, (m, n)
+    matching: FixedMargins
+
+    @property
+    def margins_met(self) -> bool:
+        """Whether the matching has the sample's margins."""
+        return bool(self.matching.max_residual <= MARGIN_TOLERANCE)
+
+    def information(self, pairs: MatchedPairs) -> np.ndarray:
+        """The Hessian, ``(mn, mn)``."""
+        return np.asarray(fisher_information(self.matching.matches, pairs.x, pairs.y))
+
+
 def match_moments(pairs: MatchedPairs) -> tuple[np.ndarray, int]:
     """The ``A (m, n)`` at which model and sample moments meet, and the number of iterations."""
-    x, y, omega, sample = pairs.x, pairs.y, pairs.omega, pairs.moments
-    latest: list[FixedMargins] = []  # each inner problem starts from the potentials of the last
+    shape = pairs.moments.shape
+    latest: list[MomentGap] = []  # each inner problem starts from the potentials of the last
 
-    def solution(a: Any) -> FixedMargins:
-        start = latest[0].potentials if latest else None
-        latest[:] = [matching_at(a.reshape(sample.shape), pairs, start)]
+    def at(a: Any) -> MomentGap:
+        start = latest[0].matching if latest else None
+        latest[:] = [moment_gap(a.reshape(shape), pairs, start)]
         return latest[0]
 
     def objective(a: Any) -> Any:
-        matching = solution(a)
-        value = omega @ np.asarray(matching.multiplier_x + matching.multiplier_y)
-        gradient = np.asarray(x.T @ matching.matches @ y) - sample
-        return float(value - a @ sample.ravel()), gradient.ravel()
+        point = at(a)
+        return point.value, point.gradient.ravel()
 
     def hessian(a: Any) -> Any:
-        return np.asarray(fisher_information(solution(a).matches, x, y))
+        return at(a).information(pairs)
 
     def give_up(_: Any) -> None:
-        if not latest[0].max_residual <= MARGIN_TOLERANCE:
+        if not latest[0].margins_met:
             raise StopIteration  # the certificate of the last point says what is wrong
 
     search = scipy.optimize.minimize(  # type: ignore[call-overload]  # the stubs know no jac=True
         objective,
-        np.zeros(sample.size),
+        np.zeros(pairs.moments.size),
         jac=True,
         hess=hessian,
         method="trust-exact",
@@ -106,15 +146,22 @@ def match_moments(pairs: MatchedPairs) -> tuple[np.ndarray, int]:
         options=_SEARCH,
     )
     last_step = np.linalg.lstsq(search.hess, search.jac, rcond=None)[0]
-    return (search.x - last_step).reshape(sample.shape), int(search.nit) + 1
+    return (search.x - last_step).reshape(shape), int(search.nit) + 1
 
 
-def matching_at(affinity: np.ndarray, pairs: MatchedPairs, start: Any = None) -> FixedMargins:
-    """The matching of the sample's margins at an affinity matrix; ``start``: potentials near it."""
+def moment_gap(
+    affinity: np.ndarray, pairs: MatchedPairs, near: FixedMargins | None = None
+) -> MomentGap:
+    """The objective and its gradient at an affinity matrix; a matching ``near`` saves time."""
     log_affinity = jnp.asarray(pairs.x) @ jnp.asarray(affinity) @ jnp.asarray(pairs.y).T
-    return solve_fixed_margins(
-        log_affinity, pairs.omega, pairs.omega, "ipfp", max_iter=2000, throw=False, start=start
+    f, g = pairs.margins
+    start = None if near is None else near.potentials
+    matching = solve_fixed_margins(
+        log_affinity, f, g, "ipfp", max_iter=2000, throw=False, start=start
     )
+    value = f @ np.asarray(matching.multiplier_x) + g @ np.asarray(matching.multiplier_y)
+    gradient = np.asarray(pairs.x.T @ matching.matches @ pairs.y) - pairs.moments
+    return MomentGap(float(value - np.sum(affinity * pairs.moments)), gradient, matching)
 
 
 @jax.jit
@@ -182,6 +229,15 @@ def _shape_defects(
     if not (np.all(np.isfinite(omega)) and np.all(omega > 0)):
         defects.append("weights: are not all positive; leave out rows that count for nothing")
     return defects
+
+
+def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct rows, in ascending order, and which of them each row is."""
+    order = np.lexsort(values.T[::-1])
+    first = np.append(True, np.any(np.diff(values[order], axis=0) != 0, axis=1))
+    which = np.empty(len(values), dtype=int)
+    which[order] = np.cumsum(first) - 1
+    return values[order[first]], which
 
 
 def _variation_defects(
