@@ -185,7 +185,8 @@ def solve_equilibrium(
 
     Matches solve ``λ log π = q − a − b`` with all three kinds of margins met (slides, equations 4
     to 10). ``solver`` is ``"newton"`` (default; damped Newton on the convex potential, continued
-    in ``λ``) or ``"ipfp"`` (iterated proportional fitting, slower where few are unmatched).
+    in ``λ``) or ``"ipfp"`` (iterated proportional fitting, extrapolated; slower where few are
+    unmatched).
     ``kernel`` is ``"auto"``, the name of a kernel, or what :func:`choose_kernel` returned; only a
     dense one can be chosen inside ``jit``. ``start`` takes the ``potentials`` of an equilibrium of
     a nearby economy of the same types, which saves iterations. ``memory`` is the most bytes that a

@@ -107,13 +107,18 @@ def test_sure_matches_leave_the_wage_level_undetermined_and_the_bound_says_so():
     assert 1.0 < bounds[2] < 100.0
 
 
-def test_a_hundredth_of_the_danish_taste_scale_solves_where_plain_fitting_crawls(danish_2006):
+def test_a_hundredth_of_the_danish_taste_scale_is_solved_alike_by_both_solvers(danish_2006):
     small = with_parameter(danish_2006, "tastes.lambda_x", 0.1878)
     small = with_parameter(small, "tastes.lambda_y", 0.1878)
-    eq = solve_equilibrium(small)
-    assert eq.status == Status.CERTIFIED
-    assert eq.iterations <= 100
-    assert solve_equilibrium(small, "ipfp", max_iter=1000, throw=False).status == 2
+    newton, fitted = (solve_equilibrium(small, solver) for solver in ("newton", "ipfp"))
+    for eq in (newton, fitted):
+        assert eq.status == Status.CERTIFIED
+        assert eq.iterations <= 500
+    for origin in range(2):
+        apart = np.abs(newton.log_unmatched[origin] - fitted.log_unmatched[origin])
+        assert np.all(apart <= newton.bound_workers[origin] + fitted.bound_workers[origin])
+    apart = np.abs(newton.log_unmatched_firms - fitted.log_unmatched_firms)
+    assert np.all(apart <= newton.bound_firms + fitted.bound_firms)
 
 
 def test_with_sure_matches_and_small_tastes_output_nears_the_best_assignment():
