@@ -23,6 +23,7 @@ from shorematch.files.manifest import (
     results_in,
     versions,
 )
+from shorematch.files.tables import plain_numbers
 
 _RERUN = ("solve", "counterfactual", "decompose", "sweep", "estimate", "calibrate", "demo",
           "denmark")  # fmt: skip
@@ -157,6 +158,8 @@ def _difference(stored: Path, new: Path) -> tuple[str, float]:
     if stored.suffix == ".parquet":
         return _table_difference(stored, new)
     texts = [_HOW.sub("", path.read_text(encoding="utf-8")) for path in (stored, new)]
+    if stored.suffix == ".tex":
+        texts = list(map(plain_numbers, texts))
     numbers = [_NUMBER.findall(text) for text in texts]
     # a printed table pads its columns
     words = [_NUMBER.sub("0", text).split() for text in texts]

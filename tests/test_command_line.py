@@ -12,7 +12,7 @@ import pytest
 
 from matching import STATISTICS
 from shorematch.doctor import run_doctor
-from shorematch.files.tables import write_tables
+from shorematch.files.tables import plain_numbers, write_tables
 from shorematch.scenarios.counterfactual import counterfactual_file
 from shorematch.solving import SolveOptions, solve_file
 from tests.danish import edited, write_danish
@@ -225,6 +225,17 @@ def test_printed_tables_escape_what_latex_and_markdown_read_as_commands(tmp_path
     assert r"50 \% \textbar{} $\lambda$\_x* & 0.30000 & – \\" in latex
     assert r"50 % \| λ_x*" in (tmp_path / "t.md").read_text(encoding="utf-8")
     assert (tmp_path / "t.csv").read_text(encoding="utf-8").endswith(",0.30000000000000004,\n")
+
+
+def test_latex_tables_have_minus_signs_powers_of_ten_and_headers_that_fit(tmp_path):
+    frame = pd.DataFrame({"row": ["2006-07"], "outside options, masses": [-1.5e-5], "y": [-0.5],
+                          "interval": ["[-1.0, 2e+07]"]})  # fmt: skip
+    write_tables(tmp_path, "t", frame)
+    latex = (tmp_path / "t.tex").read_text(encoding="utf-8")
+    assert r"row & \shortstack[r]{outside options, \\ masses} & y & interval \\" in latex
+    numbers = r"$-1.5000 \times 10^{-5}$ & $-0.50000$ & [$-1.0$, $2 \times 10^{7}$]"
+    assert rf"2006-07 & {numbers} \\" in latex
+    assert "2006-07 & -1.5000e-5 & -0.50000 & [-1.0, 2e7]" in plain_numbers(latex)
 
 
 def test_doctor_finds_this_installation_sound_and_a_closed_cache_not(tmp_path, monkeypatch, capsys):

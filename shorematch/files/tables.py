@@ -1,5 +1,7 @@
 """Tables in three forms: CSV to compute with, LaTeX to print, Markdown to read."""
 
+import re
+import textwrap
 import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,10 @@ _SYMBOLS = {
     "×": r"$\times$", "−": r"$-$", "±": r"$\pm$", "→": r"$\to$", "∞": r"$\infty$",
     "↑": r"$\uparrow$", "↓": r"$\downarrow$", "≤": r"$\leq$", "≥": r"$\geq$",
 }  # fmt: skip
+_NUMBER = r"-?\d+(?:\.\d*)?(?:e[-+]?\d+)?"
+_NUMBERS = re.compile(rf"[\[(]?{_NUMBER}(?:, {_NUMBER})*[\])]?")
+_PRINTED = re.compile(r"\$(-?\d+(?:\.\d*)?)(?: \\times 10\^\{(-?\d+)\})?\$")
+_HEADER_WIDTH = 16  # characters, beyond which the name of a column takes several lines
 
 
 def write_tables(
@@ -51,6 +57,40 @@ def latex_text(text: str) -> str:
     return "".join(_SYMBOLS.get(letter) or _greek(letter) for letter in text)
 
 
+def plain_numbers(latex: str) -> str:
+    """A LaTeX table with its numbers as a program writes them, to compare.
+
+    >>> plain_numbers(r"a & $-2.5$ & [0.1, $3.0 \\times 10^{-7}$]")
+    'a & -2.5 & [0.1, 3.0e-7]'
+    """
+    return _PRINTED.sub(lambda found: found[1] + (f"e{found[2]}" if found[2] else ""), latex)
+
+
+def _cell(text: str) -> str:
+    """A cell of a LaTeX table; numbers get a minus, not a hyphen, and powers of ten."""
+    return re.sub(_NUMBER, _number, text) if _NUMBERS.fullmatch(text) else latex_text(text)
+
+
+def _number(found: re.Match[str]) -> str:
+    digits, _, exponent = found[0].partition("e")
+    power = rf" \times 10^{{{int(exponent)}}}" if exponent else ""
+    return f"${digits}{power}$" if power or digits[0] == "-" else digits
+
+
+def _header(name: str) -> str:
+    """The name of a column, a long one on several lines."""
+    lines = textwrap.wrap(name, _HEADER_WIDTH, break_long_words=False, break_on_hyphens=False)
+    if len(lines) < 2:
+        return _cell(name)
+    stacked = r" \\ ".join(_line(latex_text(line)) for line in lines)
+    return rf"\shortstack[r]{{{stacked}}}"
+
+
+def _line(text: str) -> str:
+    """A line that begins with a bracket or star, which the line's end above takes as its option."""
+    return "{}" + text if text[:1] in ("[", "*") else text
+
+
 def _greek(letter: str) -> str:
     words = unicodedata.name(letter, "").split()
     if words[:1] != ["GREEK"] or words[2:3] != ["LETTER"] or len(words) != 4:
@@ -69,20 +109,17 @@ def rounded(cell: Any) -> str:
 
 
 def _latex(cells: list[list[str]], title: str) -> str:
-    header, *rows = [
-        # a bracket or star behind a line's end would be read as its option
-        ("{}" if row[0][:1] in ("[", "*") else "")
-        + " & ".join(latex_text(cell) for cell in row) + r" \\"
-        for row in cells
-    ]  # fmt: skip
+    names, *body = cells
+    header = [latex_text(names[0]), *map(_header, names[1:])]
+    rows = [[_cell(cell) for cell in row] for row in body]
     return "\n".join(
         [
             *([f"% {title}"] if title else []),
             r"\begin{tabular}{l" + "r" * (len(cells[0]) - 1) + "}",
             r"\toprule",
-            header,
+            " & ".join(header) + r" \\",
             r"\midrule",
-            *rows,
+            *(_line(" & ".join(row)) + r" \\" for row in rows),
             r"\bottomrule",
             r"\end{tabular}",
             "",

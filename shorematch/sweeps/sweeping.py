@@ -58,18 +58,19 @@ def sweep_file(
     :class:`~shorematch.sweeps.workers.SchedulerLost` where a cluster vanishes.
     """
     run = Run(["sweep", path], out)
-    plan = read_plan(path, yes=yes)
-    mine = blocks_of_shard(plan, shard)
-    with closing(Cluster(scheduler)) if scheduler else nullcontext(Here()) as workers:
-        done = _verified(plan, out, mine, create=True, new=new)
-        run.lap("read")
-        missing = [block for block in mine if block.key not in done]
-        console().print(
-            f"{len(plan.points)} points in {len(plan.blocks)} blocks; shard {shard} has "
-            f"{len(mine)} of them, {len(mine) - len(missing)} done and {len(missing)} to do"
-        )
-        random.shuffle(missing)  # so that processes on one folder share the work
-        stopped, bad = _solve_missing(plan, out, missing, workers)
+    with _signals_noted() as stop:
+        plan = read_plan(path, yes=yes)
+        mine = blocks_of_shard(plan, shard)
+        with closing(Cluster(scheduler)) if scheduler else nullcontext(Here()) as workers:
+            done = _verified(plan, out, mine, create=True, new=new)
+            run.lap("read")
+            missing = [block for block in mine if block.key not in done]
+            console().print(
+                f"{len(plan.points)} points in {len(plan.blocks)} blocks; shard {shard} has "
+                f"{len(mine)} of them, {len(mine) - len(missing)} done and {len(missing)} to do"
+            )
+            random.shuffle(missing)  # so that processes on one folder share the work
+            stopped, bad = _solve_missing(plan, out, missing, workers, stop)
     run.lap("solve")
     if stopped:
         console().print("Interrupted; what is done is stored. Run the same command again to go on.")
@@ -161,11 +162,11 @@ def _verified(
 
 
 def _solve_missing(
-    plan: Plan, out: Path, missing: list[Block], workers: Workers
+    plan: Plan, out: Path, missing: list[Block], workers: Workers, stop: threading.Event
 ) -> tuple[bool, Counter[float]]:
     """Have blocks solved and store them; whether a signal came between, and points by status."""
     bad: Counter[float] = Counter()
-    with _signals_noted() as stop, counting(sum(map(len, missing)), "points") as tell:
+    with counting(sum(map(len, missing)), "points") as tell:
 
         def unsolved() -> Iterator[Block]:
             for block in missing:
