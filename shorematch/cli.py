@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from shorematch import runtime
+from shorematch import __version__, runtime
 
 app = typer.Typer(
     help="Structural worker-firm matching with offshoring: solve, estimate, compare.",
@@ -293,9 +293,7 @@ def doctor(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(version("shorematch"))
+        typer.echo(__version__)
         raise typer.Exit
 
 

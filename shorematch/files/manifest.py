@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from shorematch import __version__
 from shorematch.files.inputs import sha256_of
 from shorematch.files.run_folder import json_text, new_run, write_json, written_whole
 from shorematch.runtime import cache_folder
@@ -104,8 +105,8 @@ class Run:
 
 def versions() -> dict[str, str]:
     """Versions of what the numbers and files of a run depend on."""
-    packages = {name: version(name) for name in ("shorematch", *_PACKAGES)}
-    return {"python": platform.python_version()} | packages
+    packages = {name: version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "shorematch": __version__} | packages
 
 
 def machine() -> dict[str, Any]:
