@@ -26,6 +26,7 @@ from shorematch.console import console
 from shorematch.files.economy_file import read_economy
 from shorematch.files.manifest import Run
 from shorematch.files.run_folder import write_csv, write_json
+from shorematch.files.tables import write_tables
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,13 +128,19 @@ def solve(economy: Economy, options: SolveOptions) -> Equilibrium:
     return jax.block_until_ready(equilibrium)
 
 
-def statistics_of(
-    equilibrium: Equilibrium, orders: Orders | None = None
-) -> dict[str, float | list[float]]:
-    """Every scalar statistic as plain numbers; a list per skill where there are several skills."""
+def statistics_of(equilibrium: Equilibrium, orders: Orders | None = None) -> dict[str, float]:
+    """Every scalar statistic as a plain number; of several skills one each, ``var_skill_<skill>``.
+
+    Undefined (NaN) statistics stay what they are.
+    """
     orders = orders or Orders()
     table = _compiled_statistics()(equilibrium, orders.skill, orders.characteristic)
-    return {key: value.tolist() for key, value in table.items()}
+    skills = equilibrium.economy.skill_names
+    flat: dict[str, float] = {}
+    for key, value in table.items():
+        names = [f"{key}_{skill}" for skill in skills] if value.ndim else [key]
+        flat |= zip(names, np.ravel(value).tolist(), strict=True)
+    return flat
 
 
 def write_equilibrium(
@@ -142,7 +149,10 @@ def write_equilibrium(
     equilibrium: Equilibrium,
     orders: Orders | None = None,
 ) -> None:
-    """Write ``summary.json``, ``workers.csv``, ``firms.csv`` and, if not huge, the matches."""
+    """Write ``summary.json``, the tables of statistics and types and, if not huge, the matches.
+
+    Statistics of an equilibrium that has not converged are in no table that could be printed.
+    """
     frames = _compiled_frames()(equilibrium)
     economy = equilibrium.economy
     origins = [origin.name for origin in economy.origins]
@@ -159,13 +169,20 @@ def write_equilibrium(
         cells = (equilibrium.matches, equilibrium.wages, equilibrium.profits)
         matches = _matches(origins, _numpy(cells))
         matches.to_parquet(folder / "matches.parquet", index=False)
+    values, status = statistics_of(equilibrium, orders), Status(int(equilibrium.status))
+    printed = values if status.converged else dict.fromkeys(values, np.nan)
+    word = status.name.lower()
+    write_tables(
+        folder, "statistics", pd.DataFrame(printed.items(), columns=["statistic", "value"]),
+        title=f"{name}, {word.replace('_', ' ')}",
+    )  # fmt: skip
     summary = {
         "economy": name,
-        "statistics": statistics_of(equilibrium, orders),
+        "statistics": values,
         "solver": {
             "name": equilibrium.solver,
             "kernel": equilibrium.kernel,
-            "status": Status(int(equilibrium.status)).name.lower(),
+            "status": word,
             "iterations": int(equilibrium.iterations),
             "max_residual": float(equilibrium.max_residual),
             "wage_error_bound": float(equilibrium.wage_error_bound),
@@ -290,13 +307,11 @@ def _cells(economy: Economy) -> int:
     return sum(len(origin.mass) for origin in economy.origins) * len(economy.firms.mass)
 
 
-def _print_statistics(values: dict[str, float | list[float]]) -> None:
+def _print_statistics(values: Mapping[str, float]) -> None:
     from rich.table import Table
 
     table = Table("statistic", "value", box=None)
     table.columns[1].justify = "right"
     for key, value in values.items():
-        parts = value if isinstance(value, list) else [value]
-        text = ", ".join("undefined" if part != part else f"{part:.6g}" for part in parts)
-        table.add_row(key, text)
+        table.add_row(key, "undefined" if value != value else f"{value:.6g}")
     console().print(table)

@@ -63,11 +63,14 @@ def test_solve_writes_the_contract_s_files_and_exits_with_zero(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "certified" in done.stdout
     assert done.stderr == ""
-    names = {"summary.json", "workers.csv", "firms.csv", "matches.parquet", "manifest.json"}
+    names = {"summary.json", "workers.csv", "firms.csv", "matches.parquet", "manifest.json",
+             "statistics.csv", "statistics.tex", "statistics.md"}  # fmt: skip
     assert {p.name for p in out.iterdir()} == names
     summary = json.loads((out / "summary.json").read_text())
     assert list(summary) == ["economy", "statistics", "solver"]
     assert list(summary["statistics"]) == list(STATISTICS)
+    table = pd.read_csv(out / "statistics.csv", index_col=0)
+    assert table["value"].to_dict() == summary["statistics"]
     assert list(summary["solver"]) == [
         "name", "kernel", "status", "iterations", "max_residual", "wage_error_bound",
     ]  # fmt: skip
@@ -153,7 +156,12 @@ def test_the_tables_of_a_run_obey_the_model_s_accounts(tmp_path):
     mean = (home["mass"] * home["wage"]).sum() / home["mass"].sum()
     values = json.loads((tmp_path / "out" / "summary.json").read_text())["statistics"]
     assert values["mean_wage_home"] == pytest.approx(mean, rel=1e-12)
-    assert len(values["var_skill"]) == 2
+    variances = [values[f"var_skill_{name}"] for name in ("skill", "brawn")]
+    home = workers[workers["origin"] == "denmark"]
+    matched = (home["mass"] - home["unmatched"]).to_numpy()
+    skills = home[["skill", "brawn"]].to_numpy()
+    spread = (skills - matched @ skills / matched.sum()) ** 2
+    np.testing.assert_allclose(variances, matched @ spread / matched.sum(), rtol=1e-10)
 
 
 def test_decimals_in_csv_files_are_exact(run):
@@ -215,6 +223,11 @@ def test_several_skills_have_a_column_each_and_unsolved_scenarios_have_no_number
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert {"var_skill_skill", "var_skill_brawn", "var_skill_between_firms_brawn"} <= set(table)
     assert table.drop(columns="scenario").isna().all(axis=None)
+    alone = pd.read_csv(tmp_path / "out" / "baseline" / "statistics.csv", index_col=0)
+    assert list(alone.index) == list(table)[1:]
+    assert alone["value"].isna().all()
+    text = (tmp_path / "out" / "baseline" / "statistics.md").read_text(encoding="utf-8")
+    assert text.startswith("**economy, baseline, not converged**")
 
 
 def test_printed_tables_escape_what_latex_and_markdown_read_as_commands(tmp_path):

@@ -1,6 +1,7 @@
 """The report: its page read by a parser and by a browser, the paper's files by LaTeX."""
 
 import base64
+import json
 import re
 import shutil
 import subprocess
@@ -14,8 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 from pypdf import PdfReader
 
+from matching import STATISTICS
 from shorematch.drawing import save_figure
 from shorematch.files.defects import InputError
+from shorematch.files.inputs import sha256_of
 from shorematch.files.manifest import Run
 from shorematch.files.run_folder import write_json
 from shorematch.files.tables import write_tables
@@ -73,8 +76,7 @@ def write_run(folder, status="certified"):
     (folder / "findings.md").write_text("One <b>finding</b>.\n\nAnother.\n", encoding="utf-8")
     (folder / "figures/wage_by_skill.png").write_bytes(PIXEL)
     pd.DataFrame({"k": range(300)}).to_csv(folder / "long.csv", index=False)
-    summary = {"statistics": {"mean_wage_home": 147.41}, "solver": {"status": status}}
-    write_json(folder / "summary.json", summary)
+    write_json(folder / "summary.json", {"solver": {"status": status}})
     return folder
 
 
@@ -92,9 +94,8 @@ def test_the_page_holds_every_table_figure_and_finding_and_needs_no_network(tmp_
     write_tables(run, "parameters", pd.DataFrame({"parameter": ["λ"], "estimate": ["37.56"]}))
     (run / "parameters.csv").unlink()  # estimates are in a file of their own
     page = page_of([run], tmp_path / "r")
-    statistics, parameters, table, long = page.tables
+    parameters, table, long = page.tables
     assert parameters == [["parameter", "estimate"], ["λ", "37.56"]]
-    assert statistics == [["statistic", "value"], ["Mean wage home", "147.41"]]
     assert [row[0] for row in table[1:]] == NAMES
     assert [row[1] for row in table[1:]] == ["1.0000", "2.5000", "-3.2500", "–"]
     assert len(long) == 201
@@ -237,21 +238,43 @@ def test_every_table_compiles_whatever_the_names(tmp_path):
 
 def test_runs_side_by_side_show_what_they_share_and_the_difference(tmp_path):
     lower = edited("economy.toml", "constant = 119.94", "constant = 100.0")
-    wages = {}
-    for name, replaced in (("one", {}), ("two", {"economy": lower})):
+    found = {}
+    for name, economy in (("difference", {}), ("two", {"economy": lower})):
         (tmp_path / name).mkdir()
-        path = write_danish(tmp_path / name, **replaced)
-        solve_file(path, tmp_path / name / "run", SolveOptions(figures=False))
-        frame = pd.read_json(tmp_path / name / "run/summary.json", typ="series")
-        wages[name] = frame["statistics"]["mean_wage_home"]
-    runs = [tmp_path / name / "run" for name in wages]
+        path = write_danish(tmp_path / name, **economy)
+        solve_file(path, tmp_path / name / "difference", SolveOptions(figures=False))
+        text = (tmp_path / name / "difference/summary.json").read_text(encoding="utf-8")
+        found[name] = json.loads(text)["statistics"]
+    other = write_run(tmp_path / "other")
+    runs = [*(tmp_path / name / "difference" for name in found), other]
     page = page_of(runs, tmp_path / "r", compare=True)
     header, *rows = page.tables[0]
-    assert header == ["number", "run", "run_2", "difference"]
-    row = next(row for row in rows if row[0] == "mean_wage_home")
-    assert row[1:3] == [f"{wage:#.5g}" for wage in wages.values()]
+    assert header == ["number", "difference_2", "difference_3", "difference"]
+    assert [row[0] for row in rows] == list(STATISTICS)
+    for name, *cells in rows:
+        one, two = (numbers[name] for numbers in found.values())
+        assert cells == [f"{x:#.5g}" for x in (one, two, two - one)]
     frame = pd.read_csv(tmp_path / "r/comparison_baseline.csv", index_col=0)
-    assert frame.loc["mean_wage_home", "difference"] == wages["two"] - wages["one"]
+    assert frame["difference_2"].to_dict() == found["difference"]
+    assert frame["difference_3"].to_dict() == found["two"]
+    assert "No number in common with another: other." in page.text
+    # each file of several runs is listed once for each of them, and says so itself
+    stamps = [stamp_of(run) for run in runs[:2]]
+    files = pd.read_csv(tmp_path / "r/files.csv").set_index("file")
+    for suffix in (".tex", ".csv", ".md"):
+        listed = files.loc[f"comparison_baseline{suffix}"]
+        assert list(zip(listed["run"], listed["command"], strict=True)) == [
+            (stamp.run, stamp.command) for stamp in stamps
+        ]
+        assert set(listed["sha256"]) == {sha256_of(tmp_path / f"r/comparison_baseline{suffix}")}
+    for suffix in (".tex", ".md"):
+        text = (tmp_path / f"r/comparison_baseline{suffix}").read_text(encoding="utf-8")
+        assert all(f"run {stamp.run}: {stamp.command}" in text for stamp in stamps)
+    assert set(files.index) == {
+        path.relative_to(tmp_path / "r").as_posix()
+        for path in (tmp_path / "r").rglob("*")
+        if path.is_file() and path.name not in ("files.csv", "report.html")
+    }
     with pytest.raises(InputError, match="needs several runs"):
         report_runs(runs[:1], tmp_path / "s", compare=True)
 

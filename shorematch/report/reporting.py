@@ -25,7 +25,7 @@ from shorematch.report.html_page import (
     table,
     words,
 )
-from shorematch.report.paper_files import Stamp, copy_paper_files
+from shorematch.report.paper_files import Stamp, copy_paper_files, stamp_tables
 from shorematch.report.run_comparison import compare_runs
 
 _ROWS = 200  # of a table without a printed form
@@ -41,7 +41,8 @@ def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) ->
 
     The page holds findings, tables and figures; with ``compare`` also the runs side by side. A
     folder per run holds its tables and figures, each stamped with the hash of the run's results
-    and its command; ``files.csv`` lists them. Returns 0. Raises
+    and its command; ``files.csv`` lists them, and what compares several runs once for each of
+    them. Returns 0. Raises
     :class:`~shorematch.defects.InputError` where a folder holds no run or ``out`` is not free.
     """
     defects = [
@@ -54,7 +55,7 @@ def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) ->
         defects.append(Defect("--compare", "needs several runs", "Name two folders or more"))
     if defects:
         raise InputError(defects)
-    names = safe_names([folder.resolve().name for folder in folders])
+    _, _, *names = safe_names(["number", "difference", *(f.resolve().name for f in folders)])
     runs = dict(zip(names, folders, strict=True))
     with new_run(out) as made:
         stamps = {name: stamp_of(folder) for name, folder in runs.items()}
@@ -63,9 +64,13 @@ def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) ->
             for name, folder in runs.items()
             for file, sha in copy_paper_files(folder, made / name, stamps[name])
         ]
+        parts = [*_contents(names)]
+        if compare:
+            frames = compare_runs(runs)
+            parts += _side_by_side(runs, frames)
+            copied += _write_comparisons(made, frames, stamps)
         columns = ["file", "run", "command", "sha256"]
         write_csv(made / "files.csv", pd.DataFrame(copied, columns=columns))
-        parts = [*_contents(names), *(_side_by_side(runs, made) if compare else ())]
         for name, folder in runs.items():
             title = f"<h2>{html.escape(name)}</h2>" if len(runs) > 1 else ""
             parts += [f'<section id="{html.escape(name)}">{title}',
@@ -108,17 +113,27 @@ def _contents(names: Sequence[str]) -> Iterator[str]:
         yield f"<nav><ol>{items}</ol></nav>"
 
 
-def _side_by_side(runs: Mapping[str, Path], made: Path) -> Iterator[str]:
+def _write_comparisons(
+    made: Path, frames: Mapping[str, pd.DataFrame], stamps: Mapping[str, Stamp]
+) -> Iterator[tuple[str, str, str, str]]:
+    """Write what several runs have in common; each file with the stamp of each of these runs."""
+    stems = safe_names([f"comparison_{title}" for title in frames])
+    for stem, (title, frame) in zip(stems, frames.items(), strict=True):
+        write_tables(made, stem, frame, title=title)
+        having = [stamp for name, stamp in stamps.items() if name in frame]
+        for file, sha in stamp_tables(made, stem, having):
+            yield from ((file, stamp.run, stamp.command, sha) for stamp in having)
+
+
+def _side_by_side(runs: Mapping[str, Path], frames: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """What several runs have in common: numbers in one table, figures next to each other."""
     yield '<section id="side-by-side"><h2>Side by side</h2>'
-    frames = compare_runs(runs)
-    stems = safe_names([f"comparison_{title}" for title in frames])
-    for k, (stem, (title, frame)) in enumerate(zip(stems, frames.items(), strict=True)):
-        write_tables(made, stem, frame, title=title)
-        content = _frame(frame, f"{stem}.csv")
+    for k, (title, frame) in enumerate(frames.items()):
+        content = _frame(frame, "", rows=len(frame))
         yield folded(title, content) if k else heading(title) + content
-    if not frames:
-        yield paragraph("These runs have no numbers in common.", "note")
+    alone = [name for name in runs if not any(name in frame for frame in frames.values())]
+    if alone:
+        yield paragraph(f"No number in common with another: {', '.join(alone)}.", "note")
     pictures = {name: {p.stem: p for p in _pictures(folder)} for name, folder in runs.items()}
     counts = Counter(stem for stems in pictures.values() for stem in stems)
     for stem in (stem for stem, count in counts.items() if count > 1):
@@ -155,7 +170,6 @@ def _run(folder: Path) -> Iterator[str]:
         yield from (paragraph(part) for part in text.strip().split("\n\n") if part)
     if (folder / "plan.json").exists():
         yield from _sweep(folder)
-    yield from _statistics(folder)
     for path in sorted(folder.glob("*.md")):
         if path.with_suffix(".tex").exists():
             content = markdown_table(path.read_text(encoding="utf-8"))
@@ -196,17 +210,6 @@ def _verdict(folder: Path) -> tuple[str, bool]:
     text = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items())
     alone = counts.total() == 1
     return text.removeprefix("1 ") if alone else text, set(counts) <= {"certified"}
-
-
-def _statistics(folder: Path) -> Iterator[str]:
-    """The scalars of a solved economy."""
-    path = folder / "summary.json"
-    numbers = _load(path).get("statistics") if path.exists() else None
-    if isinstance(numbers, dict):
-        rows = [(words(key), value) for key, value in numbers.items()
-                if not isinstance(value, list)]  # fmt: skip
-        yield heading("Statistics")
-        yield _frame(pd.DataFrame(rows, columns=["statistic", "value"]), path.name)
 
 
 def _sweep(folder: Path) -> Iterator[str]:

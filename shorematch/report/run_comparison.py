@@ -1,6 +1,5 @@
 """Several runs side by side: the numbers that they have in common, scenario by scenario."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +11,8 @@ def compare_runs(runs: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
 
     Numbers are the statistics of ``solve`` and of the scenarios of ``counterfactual`` (of which
     the baseline is what ``solve`` finds), and the estimates of ``estimate`` and ``calibrate``. Two
-    runs get a column for the difference, second less first.
+    runs get a column for the difference, second less first. No run bears the name of the columns
+    ``number`` and ``difference``.
     """
     found = {name: _numbers(folder) for name, folder in runs.items()}
     titles = dict.fromkeys(title for parts in found.values() for title in parts)
@@ -32,11 +32,8 @@ def compare_runs(runs: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
 def _numbers(folder: Path) -> dict[str, pd.Series]:
     """The numbers of a run by title: a scenario, or the estimates."""
     parts: dict[str, pd.Series] = {}
-    if (folder / "summary.json").exists():
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        if isinstance(numbers := summary.get("statistics"), dict):
-            scalars = {key: x for key, x in numbers.items() if not isinstance(x, list)}
-            parts["baseline"] = pd.Series(scalars, dtype=float)
+    if (folder / "statistics.csv").exists():
+        parts["baseline"] = pd.read_csv(folder / "statistics.csv", index_col=0)["value"]
     if (folder / "table.csv").exists():
         frame = pd.read_csv(folder / "table.csv", index_col=0)
         if frame.index.name == "scenario":

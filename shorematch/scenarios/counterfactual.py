@@ -1,7 +1,7 @@
 """``shorematch counterfactual``: an economy under named shocks, side by side."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
 from pathlib import Path
 from typing import Annotated
@@ -170,26 +170,11 @@ def _print_failures(result: ScenarioDraws) -> int:
     return 2 if doubtful.any() else 0
 
 
-def statistics_row(
-    values: dict[str, float | list[float]], skill_names: Sequence[str]
-) -> dict[str, float]:
-    """Statistics as columns of a table: one per skill, suffixed, where there are several skills."""
-    row: dict[str, float] = {}
-    for key, value in values.items():
-        if isinstance(value, list):
-            row |= {f"{key}_{name}": x for name, x in zip(skill_names, value, strict=True)}
-        else:
-            row[key] = value
-    return row
-
-
 def scenario_table(equilibria: Mapping[str, Equilibrium], orders: Orders) -> pd.DataFrame:
     """One row per scenario and one column per statistic; empty where it has not converged."""
     rows = []
     for name, equilibrium in equilibria.items():
-        row = statistics_row(
-            statistics_of(equilibrium, orders), equilibrium.economy.skill_names
-        )  # fmt: skip
+        row = statistics_of(equilibrium, orders)
         if not Status(int(equilibrium.status)).converged:
             row = dict.fromkeys(row, math.nan)
         rows.append({"scenario": name, **row})
