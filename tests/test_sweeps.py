@@ -309,6 +309,61 @@ def test_sweep_files_that_are_no_sweeps_are_refused_before_anything_is_written(
     assert not (tmp_path / "out").exists()
 
 
+def test_wrong_keys_hide_no_wrong_parameter_and_no_defect_of_an_entry_hides_another(tmp_path):
+    text = """
+    economy = "economy.toml"
+    blok = 8
+    [[shock]]
+    name = 3
+    tastes.lambda_y = { set = 0.0 }
+    [[shock]]
+    name = "one"
+    aftr = ["x"]
+    origin.china.constnat = { add = 1.0 }
+    tastes.lambda_x = { add = "1" }
+    firms.mass = { multiply = -1.0 }
+    [[design]]
+    name = "costs"
+    method = "gird"
+    after = ["one", "none"]
+    origin.chna.nu_x = { add = [1.0] }
+    tastes.lambda_x = { add = [] }
+    origin.china.nu_x = { equal = "origin.denmark.nu_z" }
+    origin.china.mass = { add = { from = -9.0, to = 0.0, points = 3 } }
+    [[design]]
+    name = "draws"
+    points = "many"
+    tastes.lambda_y = { add = { from = 0.0, to = -1.0 } }
+    tastes.lambda_x = { mutliply = { mean = 1.0, sd = 1.0 } }
+    """
+    with pytest.raises(InputError) as caught:
+        read_plan(write_sweep(tmp_path / "sweep", text))
+    for part in (
+        "key blok: is unknown; did you mean 'block'?",
+        "key shock #1.name",
+        "key shock #1: shock 'shock #1': tastes.lambda_y: is 0.0",
+        "key shock #2: aftr: is no parameter and no key of an entry; did you mean 'after'?",
+        "key shock #2: parameter 'origin.china.constnat' does not exist",
+        "key shock #2: shock 'one': tastes.lambda_x: add needs a number",
+        "key shock #2: shock 'one': firms.mass: is negative",
+        "key design #1.method",
+        "key design #1: after: no shock above is named 'none'; did you mean 'one'?",
+        "did you mean 'origin.china.nu_x'?",
+        "key design #1: design 'costs': tastes.lambda_x has no values",
+        "did you mean 'origin.denmark.nu_y'?",
+        "key design #1: shock 'costs': origin.china.mass: is negative",
+        "key design #2.method: is missing",
+        "key design #2.points",
+        "key design #2: design 'draws': tastes.lambda_y: (0.0, -1.0) is no uniform distribution",
+        "did you mean 'multiply'?",
+    ):
+        assert sum(part in defect for defect in caught.value.defects) == 1, part
+    assert len(caught.value.defects) == 17
+    broken = text.replace('"economy.toml"', '"economy.tml"')
+    with pytest.raises(InputError, match=r"(?s)key blok: .*did you mean 'economy\.toml'"):
+        read_plan(write_sweep(tmp_path / "sweep", broken))
+
+
 def test_the_slurm_script_runs_a_shard_passes_the_signal_on_and_queues_itself_again(tmp_path):
     out = tmp_path / "out put"
     path = write_sweep(tmp_path / "sweep", with_points(20_000))

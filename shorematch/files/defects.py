@@ -38,9 +38,9 @@ def shorten(defects: Sequence[Defect], shown: int = 5) -> list[Defect]:
 
 
 class InputError(InvalidInput):
-    """All defects of the inputs of one command, together."""
+    """All defects of the inputs of one command, together; some may be sentences already."""
 
-    def __init__(self, defects: Sequence[Defect]):
+    def __init__(self, defects: Sequence[Defect | str]):
         super().__init__([str(defect) for defect in dict.fromkeys(defects)])
 
 

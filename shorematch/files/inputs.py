@@ -39,10 +39,15 @@ def read_toml(path: Path, model: type[Model], defects: list[Defect]) -> Model | 
     if data is None:
         return None
     try:
-        return model.model_validate_json(json.dumps(data, default=str))
+        return validated(data, model)
     except ValidationError as error:
         defects.extend(key_defects(path.name, model, error))
         return None
+
+
+def validated(data: dict[str, Any], model: type[Model]) -> Model:
+    """Tables as ``model``; raises pydantic's :class:`~pydantic.ValidationError`."""
+    return model.model_validate_json(json.dumps(data, default=str))
 
 
 def toml_data(path: Path, defects: list[Defect]) -> dict[str, Any] | None:

@@ -23,7 +23,12 @@ from shorematch.files.manifest import Run
 from shorematch.files.run_folder import safe_names
 from shorematch.files.tables import write_tables
 from shorematch.scenarios.interval_tables import SIDE_BY_SIDE, failures, write_intervals
-from shorematch.scenarios.shock_files import Scenarios, ShockEntry, read_scenario_entries
+from shorematch.scenarios.shock_files import (
+    Scenarios,
+    ShockEntry,
+    read_scenario_entries,
+    sound_part,
+)
 from shorematch.solving import (
     Orders,
     SolveOptions,
@@ -112,9 +117,10 @@ def read_scenarios(path: Path, loaded: LoadedEconomy) -> Scenarios:
     if any(defect.key == "design" for defect in defects):
         remedy = "Solve them with shorematch sweep"
         raise InputError([Defect(path.name, "asks for many points", remedy, key="design")])
+    file = file or sound_part(path, _ShocksFile)
     if file is None:
         raise InputError(defects)
-    return read_scenario_entries(path, loaded, file.shock, taken=[BASELINE])
+    return read_scenario_entries(path, loaded, file.shock, taken=[BASELINE], noted=defects)
 
 
 def economies_under(scenarios: Scenarios, economy: Economy) -> dict[str, Economy]:

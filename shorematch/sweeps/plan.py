@@ -20,12 +20,17 @@ from counterfactuals import (
     part_of,
     solve_measures,
 )
-from matching import Economy, get_parameter, parameter_names
+from matching import Economy, InvalidInput, get_parameter, parameter_names
 from shorematch.files.defects import Defect, InputError
 from shorematch.files.economy_file import LoadedEconomy, read_economy
 from shorematch.files.inputs import FileModel, read_toml
 from shorematch.files.manifest import versions
-from shorematch.scenarios.shock_files import DesignEntry, ShockEntry, read_scenario_entries
+from shorematch.scenarios.shock_files import (
+    DesignEntry,
+    ShockEntry,
+    read_scenario_entries,
+    sound_part,
+)
 
 POINTS_WITHOUT_ASKING = 1_000_000
 FAILED = -1.0  # the status of a point whose solving ended the process, or raised, three times
@@ -83,15 +88,20 @@ def read_plan(path: Path, *, yes: bool = False) -> Plan:
     Raises :class:`~shorematch.defects.InputError` with every defect of the file.
     """
     defects: list[Defect] = []
-    file = read_toml(path, _SweepFile, defects)
+    file = read_toml(path, _SweepFile, defects) or sound_part(path, _SweepFile)
     if file is None:
         raise InputError(defects)
-    if not file.shock and not file.design:
+    if not (file.shock or file.design or defects):
         remedy = "Add a [[shock]] or a [[design]]"
         raise InputError([Defect(path.name, "asks for no points", remedy)])
-    loaded = read_economy(path.parent / file.economy)
+    try:
+        loaded = read_economy(path.parent / file.economy)
+    except InvalidInput as error:
+        raise InputError([*defects, *error.defects]) from None
     most = float("inf") if yes else POINTS_WITHOUT_ASKING
-    read = read_scenario_entries(path, loaded, file.shock, file.design, most=most)
+    read = read_scenario_entries(
+        path, loaded, file.shock, file.design, most=most, noted=defects
+    )  # fmt: skip
     points = tuple(_names(loaded.economy, read.designs))
     # results made by other software are other results: they never share a key
     made_by = _digest(*(f"{k} {v}" for k, v in versions().items()), str(file.block))
