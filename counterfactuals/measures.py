@@ -90,8 +90,10 @@ _PROFILES: dict[str, _Profile] = {
     "mean_wage_by_firm": (mean_wage_by_firm, _firms),
     "mean_match_quality_by_firm": (mean_match_quality_by_firm, _firms_by_skill),
     "offshoring_share_by_firm": (offshoring_share_by_firm, _firms),
+    "expected_profit_by_firm": (lambda eq: eq.expected_profits, _firms),
     "mean_wage_by_worker": (lambda eq: jnp.concatenate(mean_wage_by_worker(eq)), _workers),
     "unemployment_by_worker": (lambda eq: jnp.concatenate(unemployment_by_worker(eq)), _workers),
+    "expected_utility_by_worker": (lambda eq: jnp.concatenate(eq.expected_utilities), _workers),
     "offshoring_by_worker": (offshoring_by_worker, lambda economy: _workers(economy, first=1)),
 }
 PROFILES = tuple(_PROFILES)  # the statistics that are profiles by type

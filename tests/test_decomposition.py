@@ -65,6 +65,15 @@ def test_first_and_last_corner_are_the_two_economies(result, danish_1996, danish
             np.testing.assert_allclose(values[name, ""], value, rtol=1e-9)
         by_firm = [values["offshoring_share_by_firm", f"firm {j}"] for j in range(10)]
         np.testing.assert_allclose(by_firm, offshoring_share_by_firm(equilibrium), rtol=1e-9)
+        utility = [values["expected_utility_by_worker", f"denmark {i}"] for i in range(10)]
+        total = np.dot(economy.home.mass, utility)
+        np.testing.assert_allclose(total, values["welfare_workers_home", ""], rtol=1e-9)
+        unmatched = [values["unemployment_by_worker", f"denmark {i}"] for i in range(10)]
+        gain = economy.home.outside_option - economy.lambda_x * np.log(unmatched)
+        np.testing.assert_allclose(utility, gain, rtol=1e-9)
+        profit = [values["expected_profit_by_firm", f"firm {j}"] for j in range(10)]
+        total = np.dot(economy.firms.mass, profit)
+        np.testing.assert_allclose(total, values["welfare_firms", ""], rtol=1e-9)
         by_worker = [values["offshoring_by_worker", f"china {k}"] for k in range(10)]
         np.testing.assert_allclose(sum(by_worker), offshoring_rate(equilibrium), rtol=1e-9)
 
