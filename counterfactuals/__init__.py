@@ -21,7 +21,13 @@ from counterfactuals.designs import (
     single,
     taken_from,
 )
-from counterfactuals.intervals import ScenarioDraws, percentile_interval, solve_draws
+from counterfactuals.intervals import (
+    DecompositionDraws,
+    ScenarioDraws,
+    decompose_draws,
+    percentile_interval,
+    solve_draws,
+)
 from counterfactuals.measures import measure_labels, measures, solve_measures
 from counterfactuals.shocks import Change, Shock, apply_shock
 
@@ -29,6 +35,7 @@ __all__ = [
     "Axis",
     "Change",
     "Decomposition",
+    "DecompositionDraws",
     "Design",
     "ParameterGroup",
     "ScenarioDraws",
@@ -37,6 +44,7 @@ __all__ = [
     "apply_shock",
     "check_design",
     "decompose",
+    "decompose_draws",
     "default_groups",
     "drawn",
     "economies_of",

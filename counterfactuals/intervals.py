@@ -1,4 +1,4 @@
-"""Intervals: scenarios solved again under every bootstrap draw of the estimates."""
+"""Intervals: scenarios and decompositions solved again under every draw of the estimates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from counterfactuals.decomposition import ParameterGroup, decompose
 from counterfactuals.measures import Label, measure_labels, solve_measures
 from counterfactuals.shocks import Shock, apply_shock
 from matching import Economy, InvalidInput, Status
@@ -75,6 +76,52 @@ def solve_draws(
         failed=~wanted[1:],
         status=status[:, 1:],
     )
+
+
+@dataclass(frozen=True)
+class DecompositionDraws:
+    """What ``G`` groups contribute to changes of ``S`` measures, under ``B`` pairs of draws.
+
+    NaN where an economy between the two is none or has not converged.
+    """
+
+    shapley: np.ndarray  # (B, G, S)
+    change: np.ndarray  # (B, S), the sum of a draw's contributions
+    failed: np.ndarray  # (B,): the estimation of one of the two draws has failed
+    status: np.ndarray  # (B, 2^G): a :class:`~matching.Status` each, not finite for no economy
+
+    @property
+    def used(self) -> np.ndarray:
+        """The draws that intervals rest on: every economy between the two is solved, ``(B,)``."""
+        solved = (self.status == Status.CERTIFIED) | (self.status == Status.UNDETERMINED)
+        return solved.all(1)
+
+
+def decompose_draws(
+    starts: Economy, ends: Economy, failed: np.ndarray, groups: Sequence[ParameterGroup]
+) -> DecompositionDraws:
+    """Take the change between two economies apart again under every pair of their draws.
+
+    Every array of ``starts`` and ``ends`` has a leading axis ``B``; draw ``b`` of one goes with
+    draw ``b`` of the other. Two years of one estimation keep what they have in common so; for
+    independent estimations any pairing will do. ``failed`` ``(B,)`` tells the pairs of which an
+    estimation has failed.
+
+    Raises :class:`~matching.InvalidInput` as :func:`~counterfactuals.decompose` does: a parameter
+    that differs in a draw only must be in a group, too.
+    """
+    failed = np.asarray(failed, bool)
+    size = (len(failed), len(groups), len(measure_labels(starts)))
+    shapley, change = np.full(size, np.nan), np.full(size[::2], np.nan)
+    status = np.full((len(failed), 2 ** len(groups)), int(Status.NOT_FINITE))
+    for b in np.flatnonzero(~failed & _sound(starts) & _sound(ends)):
+        start, end = (jax.tree.map(lambda x, b=b: x[b], stack) for stack in (starts, ends))
+        try:
+            found = decompose(start, end, groups)
+        except InvalidInput as error:
+            raise InvalidInput([f"draw {b}: {defect}" for defect in error.defects]) from None
+        shapley[b], change[b], status[b] = found.shapley, found.end - found.start, found.status
+    return DecompositionDraws(shapley, change, failed, status)
 
 
 def percentile_interval(draws: np.ndarray, level: float = 0.95) -> np.ndarray:

@@ -128,12 +128,15 @@ def decompose(
     groups: Annotated[
         Path | None, typer.Option(help="Groups of parameters, in the order in which they move.")
     ] = None,
+    intervals: Annotated[
+        bool, typer.Option("--intervals", help="Use the bootstrap draws beside the economy files.")
+    ] = False,
 ) -> int:
     """Take the change between two economies apart by groups of parameters."""
     runtime.start()
     from shorematch.scenarios.decomposing import decompose_files
 
-    return decompose_files(start, end, out, groups)
+    return decompose_files(start, end, out, groups, intervals=intervals)
 
 
 @app.command()

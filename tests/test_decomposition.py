@@ -4,16 +4,26 @@ import itertools
 import json
 import math
 from dataclasses import replace
+from functools import partial
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
-from counterfactuals import ParameterGroup, decompose, default_groups, measure_labels
+from counterfactuals import (
+    ParameterGroup,
+    decompose,
+    decompose_draws,
+    default_groups,
+    measure_labels,
+)
 from matching import InvalidInput, parameter_names, solve_equilibrium, with_parameter
 from matching.statistics import offshoring_rate, offshoring_share_by_firm
 from shorematch.denmark import economy_path
 from shorematch.files.defects import InputError
+from shorematch.files.draw_files import DRAWS, Draws, write_draws
+from shorematch.files.economy_file import write_economy
 from shorematch.scenarios.decomposing import (
     causes_frame,
     decompose_files,
@@ -86,6 +96,80 @@ def test_a_group_that_does_not_change_contributes_nothing(danish_1996):
         assert moves == ("tastes.lambda_x" in group.parameters)
 
 
+@pytest.fixture(scope="module")
+def years(tmp_path_factory, danish_1996, danish_2006):
+    """Both economies as estimations would leave them, with four draws each, the third failed."""
+    folder, draws = tmp_path_factory.mktemp("years"), []
+    rng = np.random.default_rng(3)
+    for name, economy in (("1996", danish_1996), ("2006", danish_2006)):
+        (folder / name).mkdir()
+        write_economy(economy, folder / name)
+        constants = economy.origins[1].constant + rng.normal(size=4)
+        vary = partial(with_parameter, economy, "origin.china.constant")
+        stack = jax.vmap(vary)(constants)
+        draws.append(Draws(stack, np.arange(4) == 2))
+        write_draws(folder / name / DRAWS, draws[-1])
+    return folder, draws
+
+
+def test_each_draw_is_the_decomposition_of_its_own_pair(years, result):
+    starts, ends = (draws.economies for draws in years[1])
+    found = decompose_draws(starts, ends, years[1][0].failed, result.groups)
+    there = decompose_draws(ends, starts, years[1][0].failed, result.groups)
+    assert found.used.tolist() == [True, True, False, True]
+    assert np.isnan(found.shapley[2]).all()
+    kept = found.used
+    np.testing.assert_allclose(
+        found.shapley[kept].sum(1), found.change[kept], rtol=0, atol=1e-10
+    )  # fmt: skip
+    # a change and its reverse have opposite contributions, whatever moves first
+    scale = np.abs(found.shapley[kept]).max()
+    np.testing.assert_allclose(there.shapley[kept], -found.shapley[kept], rtol=0,
+                               atol=1e-9 * scale)  # fmt: skip
+    one = decompose(*(jax.tree.map(lambda x: x[1], stack) for stack in (starts, ends)))
+    np.testing.assert_allclose(found.shapley[1], one.shapley, rtol=1e-12)
+    assert not np.allclose(found.shapley[1], result.shapley, rtol=1e-6)
+    with pytest.raises(InvalidInput, match=r"draw 0: origin\.china\.constant: differs"):
+        decompose_draws(starts, ends, [False] * 4, result.groups[:-2])
+
+
+@pytest.fixture(scope="module")
+def runs(years):
+    """A run of the command, and one of its own groups with intervals."""
+    folder = years[0]
+    assert decompose_files(economy_path(1996), economy_path(2006), folder / "a") == 0
+    paths = [folder / name / "economy.toml" for name in ("1996", "2006")]
+    assert decompose_files(*paths, folder / "b", folder / "a/groups.toml", intervals=True) == 0
+    return folder
+
+
+def test_the_command_writes_intervals_of_contributions_causes_and_the_change(
+    runs, years, result, tmp_path
+):
+    draws = years[1]
+    frame = pd.read_csv(runs / "b/intervals.csv", keep_default_na=False)
+    assert list(frame) == ["moved", "statistic", "group", "estimate", "ci_low", "ci_high", "draws"]
+    drawn = decompose_draws(*(d.economies for d in draws), draws[0].failed, result.groups)
+    k = result.labels.index(("var_wage_between_firms", ""))
+    foreign = result.groups[4]
+    assert foreign.cause == "globalisation"
+    numbers = {
+        foreign.name: drawn.shapley[:, 4, k],
+        "globalisation": drawn.shapley[:, 4, k],
+        "structural change": drawn.shapley[:, :4, k].sum(1),
+        "change": drawn.change[:, k],
+    }
+    rows = frame.query("statistic == 'var_wage_between_firms'").set_index("moved")
+    assert list(rows.index) == [g.name for g in result.groups] + list(numbers)[2:0:-1] + ["change"]
+    for name, values in numbers.items():
+        expected = np.quantile(np.delete(values, 2), [0.025, 0.975])
+        np.testing.assert_allclose(rows.loc[name, ["ci_low", "ci_high"]].to_numpy(float), expected)
+        assert rows.loc[name, "draws"] == 3
+    assert rows.loc["change", "estimate"] == pytest.approx(result.end[k] - result.start[k])
+    with pytest.raises(InputError, match="none beside them"):
+        decompose_files(economy_path(1996), economy_path(2006), tmp_path / "none", intervals=True)
+
+
 def test_default_groups_hold_every_parameter_once(danish_2006):
     for economy in (danish_2006, replace(danish_2006, origins=danish_2006.origins[:1])):
         named = [name for group in default_groups(economy) for name in group.parameters]
@@ -144,23 +228,19 @@ def test_findings_follow_the_numbers(result):
     assert all("not known" in finding for finding in findings_of(unsolved)[1:])
 
 
-def test_the_command_writes_tables_figures_and_groups_that_it_takes_back(tmp_path, result):
-    years = economy_path(1996), economy_path(2006)
-    assert decompose_files(*years, tmp_path / "a") == 0
-    assert {p.name for p in (tmp_path / "a").iterdir()} == {
+def test_the_command_writes_tables_figures_and_groups_that_it_takes_back(runs, result):
+    assert {p.name for p in (runs / "a").iterdir()} == {
         "decomposition.csv", "table.csv", "table.tex", "table.md", "causes.csv", "causes.tex",
         "causes.md", "groups.toml", "findings.md", "summary.json", "manifest.json",
         "figures",
     }  # fmt: skip
-    frame = pd.read_csv(tmp_path / "a/decomposition.csv", keep_default_na=False)
+    frame = pd.read_csv(runs / "a/decomposition.csv", keep_default_na=False)
     expected = decomposition_frame(result)
     np.testing.assert_array_equal(frame["shapley"].to_numpy(float), expected["shapley"])
     assert frame["statistic"].nunique() * 6 <= len(frame) == len(result.labels) * 6
-
-    assert decompose_files(*years, tmp_path / "b", tmp_path / "a/groups.toml") == 0
-    a, b = ((tmp_path / run / "decomposition.csv").read_bytes() for run in "ab")
+    a, b = ((runs / run / "decomposition.csv").read_bytes() for run in "ab")
     assert a == b
-    assert json.loads((tmp_path / "a/summary.json").read_text())["status"] == {"certified": 64}
+    assert json.loads((runs / "a/summary.json").read_text())["status"] == {"certified": 64}
 
 
 def test_a_defect_of_the_groups_file_leaves_nothing_behind(tmp_path):

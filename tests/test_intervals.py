@@ -23,7 +23,7 @@ from shorematch.files.defects import InputError
 from shorematch.files.draw_files import DRAWS, Draws, read_draws, write_draws
 from shorematch.files.economy_file import read_economy, write_economy
 from shorematch.scenarios.counterfactual import counterfactual_file
-from shorematch.scenarios.interval_tables import changes_figure
+from shorematch.scenarios.interval_tables import Intervals, interval_figure
 from shorematch.solving import SolveOptions
 from tests.danish import write_danish
 
@@ -201,7 +201,9 @@ def test_the_command_writes_levels_and_changes_with_intervals(written, result):
 
 
 def test_the_figure_shows_each_change_with_its_interval(result):
-    ax = changes_figure(result).axes[0]
+    changes = result.estimated_change[1:], result.changes[1:]
+    found = Intervals("scenario", result.scenarios[1:], result.labels, *changes)
+    ax = interval_figure(found, "Changes").axes[0]
     k = result.labels.index(("mean_wage_home", ""))
     (lines,) = ax.collections
     ends = np.array([segment[:, 0] for segment in lines.get_segments()])

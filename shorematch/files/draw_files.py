@@ -15,6 +15,7 @@ from pyarrow import parquet
 from matching import Economy, get_parameter, parameter_names, with_parameter
 from matching.errors import did_you_mean
 from shorematch.files.defects import Defect, InputError, shorten
+from shorematch.files.economy_file import LoadedEconomy, read_economy
 
 DRAWS = "draws.parquet"
 
@@ -73,6 +74,28 @@ def read_draws(path: Path, economy: Economy) -> Draws:
         return reduce(lambda e, item: with_parameter(e, *item), values.items(), economy)
 
     return Draws(jax.vmap(drawn)(arrays), failed)
+
+
+def estimated_draws(folder: Path, loaded: LoadedEconomy) -> Draws:
+    """The draws in the folder of an estimation, of this economy and no other.
+
+    Raises :class:`~shorematch.defects.InputError` as :func:`read_draws` does, and where the
+    folder's own economy is another one.
+    """
+    draws = read_draws(folder / DRAWS, loaded.economy)
+    estimate = folder / "economy.toml"
+    if estimate.exists():
+        other = read_economy(estimate).economy
+        different = [
+            name
+            for name in parameter_names(loaded.economy)
+            if not np.array_equal(get_parameter(other, name), get_parameter(loaded.economy, name))
+        ]
+        if different:
+            problem = f"is the estimate of these draws and differs in {', '.join(different)}"
+            remedy = f"Take the economy that was estimated, {estimate}"
+            raise InputError([Defect(str(estimate), problem, remedy)])
+    return draws
 
 
 # ---------------------------------------------------------------- helpers

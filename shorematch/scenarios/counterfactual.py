@@ -6,23 +6,28 @@ from functools import reduce
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from counterfactuals import apply_shock
 from counterfactuals.designs import shocks_of_point
 from counterfactuals.intervals import ScenarioDraws, solve_draws
-from matching import Economy, Equilibrium, Status, get_parameter, parameter_names
+from matching import Economy, Equilibrium, Status
 from shorematch.console import console, progress
 from shorematch.files.defects import Defect, InputError
-from shorematch.files.draw_files import DRAWS, Draws, read_draws
+from shorematch.files.draw_files import DRAWS, Draws, estimated_draws
 from shorematch.files.economy_file import LoadedEconomy, read_economy
 from shorematch.files.inputs import FileModel, read_toml, sha256_of
 from shorematch.files.manifest import Run
 from shorematch.files.run_folder import safe_names
 from shorematch.files.tables import write_tables
-from shorematch.scenarios.interval_tables import SIDE_BY_SIDE, failures, write_intervals
+from shorematch.scenarios.interval_tables import (
+    SIDE_BY_SIDE,
+    Intervals,
+    failure_lines,
+    save_intervals,
+    write_intervals,
+)
 from shorematch.scenarios.shock_files import (
     Scenarios,
     ShockEntry,
@@ -69,7 +74,10 @@ def counterfactual_file(
     )
     loaded = read_economy(economy_path)
     run.read(economy_path.parent, loaded.files)
-    draws = None if draws_path is None else _draws_of(draws_path, loaded, run)
+    draws = None
+    if draws_path is not None:
+        draws = estimated_draws(draws_path, loaded)
+        run.read(draws_path, {DRAWS: sha256_of(draws_path / DRAWS)})
     orders = orders_of(loaded.economy, options)
     scenarios = read_scenarios(shocks_path, loaded)
     run.read(shocks_path.parent, scenarios.files)
@@ -97,12 +105,17 @@ def counterfactual_file(
             run.lap("write")
             result = _solve_draws(loaded.economy, draws, scenarios)
             run.lap("solve draws")
-            write_intervals(folder, result, figures=options.figures and few)
+            _write_draws(folder, result, figures=options.figures and few)
     codes = [print_verdict(name, eq) for name, eq in equilibria.items()]
     console().print((out / "table.md").read_text(encoding="utf-8"))
     if draws is not None:
         console().print((out / "changes.md").read_text(encoding="utf-8"))
-        codes.append(_print_failures(result))
+        lines, doubtful = failure_lines(
+            result.scenarios, result.failed, result.used, result.status == Status.CERTIFIED
+        )
+        for line in lines:
+            console().print(line, style="bold red")
+        codes.append(2 if doubtful else 0)
     console().print(f"Results are in {out}")
     return max(codes)
 
@@ -131,49 +144,22 @@ def economies_under(scenarios: Scenarios, economy: Economy) -> dict[str, Economy
     }
 
 
-def _draws_of(folder: Path, loaded: LoadedEconomy, run: Run) -> Draws:
-    """The draws of an estimation, of this economy and no other."""
-    path = folder / DRAWS
-    draws = read_draws(path, loaded.economy)
-    run.read(folder, {DRAWS: sha256_of(path)})
-    estimate = folder / "economy.toml"
-    if estimate.exists():
-        other = read_economy(estimate).economy
-        different = [
-            name
-            for name in parameter_names(loaded.economy)
-            if not np.array_equal(get_parameter(other, name), get_parameter(loaded.economy, name))
-        ]
-        if different:
-            problem = f"is the estimate of these draws and differs in {', '.join(different)}"
-            remedy = f"Shock the economy that was estimated, {estimate}"
-            raise InputError([Defect(str(estimate), problem, remedy)])
-    return draws
-
-
 def _solve_draws(economy: Economy, draws: Draws, scenarios: Scenarios) -> ScenarioDraws:
     stacks = {design.name: shocks_of_point(design, 0) for design in scenarios.designs}
     return solve_draws(economy, draws.economies, draws.failed, stacks, baseline=BASELINE)
 
 
-def _print_failures(result: ScenarioDraws) -> int:
-    """Say which draws no interval rests on; 2 where one that was estimated is not certified."""
-    counts = failures(result)
-    if failed := int(result.failed.sum()):
-        console().print(
-            f"{failed} of {len(result.failed)} draws have failed in the estimation and are in no "
-            "interval; what made them fail may bear on what is left", style="bold red",
-        )  # fmt: skip
-    doubtful = (result.status != Status.CERTIFIED) & ~result.failed
-    for name, lost, doubts in zip(
-        counts["scenario"], counts["not solved"], doubtful.sum(1), strict=True
-    ):
-        if doubts:
-            console().print(
-                f"{name}: {doubts} OF {len(result.failed)} DRAWS ARE NOT CERTIFIED, {lost} of them "
-                "not solved and in no interval", style="bold red",
-            )  # fmt: skip
-    return 2 if doubtful.any() else 0
+def _write_draws(folder: Path, result: ScenarioDraws, *, figures: bool) -> None:
+    """Write levels and changes with their intervals, and the figure of changes."""
+    scenarios, labels = result.scenarios, result.labels
+    levels = Intervals("scenario", scenarios, labels, result.estimate, result.draws)
+    changes = Intervals(
+        "scenario", scenarios[1:], labels, result.estimated_change[1:], result.changes[1:]
+    )  # fmt: skip
+    write_intervals(folder, "levels", levels, "Levels")
+    write_intervals(folder, "changes", changes, f"Changes from the {BASELINE}, paired draw by draw")
+    if figures:
+        save_intervals(folder / "figures", "changes", changes, f"Changes from {BASELINE}")
 
 
 def scenario_table(equilibria: Mapping[str, Equilibrium], orders: Orders) -> pd.DataFrame:

@@ -1,26 +1,43 @@
 """``shorematch decompose``: the change between two economies by groups of parameters."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from counterfactuals import Decomposition, ParameterGroup, decompose, default_groups
+from counterfactuals import (
+    Decomposition,
+    DecompositionDraws,
+    ParameterGroup,
+    decompose,
+    decompose_draws,
+    default_groups,
+)
 from counterfactuals.decomposition import GLOBALISATION, STRUCTURAL_CHANGE, effect_of_cause
 from counterfactuals.measures import PROFILES, Label
-from matching import InvalidInput, Status
+from matching import Economy, InvalidInput, Status
 from shorematch.console import console
 from shorematch.files.defects import Defect, InputError
+from shorematch.files.draw_files import DRAWS, estimated_draws
 from shorematch.files.economy_file import LoadedEconomy, read_economy
 from shorematch.files.inputs import FileModel, read_toml, sha256_of
 from shorematch.files.manifest import Run
 from shorematch.files.run_folder import write_csv, write_json
 from shorematch.files.tables import write_tables
 from shorematch.scenarios.decomposition_figures import decomposition_figures
+from shorematch.scenarios.interval_tables import (
+    Intervals,
+    failure_lines,
+    save_intervals,
+    write_intervals,
+)
 
 _Text = Annotated[str, Field(min_length=1)]
 INEQUALITY = {
@@ -40,16 +57,24 @@ class _GroupsFile(FileModel):
 
 
 def decompose_files(
-    start_path: Path, end_path: Path, out: Path, groups_path: Path | None = None
+    start_path: Path,
+    end_path: Path,
+    out: Path,
+    groups_path: Path | None = None,
+    *,
+    intervals: bool = False,
 ) -> int:
     """Decompose the change from one economy file to another into ``out``; the exit code.
 
-    ``groups_path`` names the groups and, by their order, the sequence in which they move. Returns
-    0 where every economy in between is certified, 2 otherwise. Raises
-    :class:`~matching.InvalidInput` before anything is written.
+    ``groups_path`` names the groups and, by their order, the sequence in which they move.
+    ``intervals`` takes the change apart again under the bootstrap draws that lie beside the
+    economy files, one or both. Returns 0 where every economy in between is certified, under every
+    draw whose estimation has succeeded, 2 otherwise. Raises :class:`~matching.InvalidInput` before
+    anything is written.
     """
     arguments = ["decompose", start_path, end_path]
-    run = Run(arguments if groups_path is None else [*arguments, "--groups", groups_path], out)
+    arguments += [] if groups_path is None else ["--groups", groups_path]
+    run = Run([*arguments, "--intervals"] if intervals else arguments, out)
     start, end = read_economy(start_path), read_economy(end_path)
     run.read(start_path.parent, start.files)
     run.read(end_path.parent, end.files)
@@ -57,6 +82,7 @@ def decompose_files(
     if groups_path is not None:
         groups = _read_groups(groups_path)
         run.read(groups_path.parent, {groups_path.name: sha256_of(groups_path)})
+    pairs = _paired_draws(((start_path, start), (end_path, end)), run) if intervals else None
     run.lap("read")
     with run.folder() as folder:
         try:
@@ -84,10 +110,27 @@ def decompose_files(
             "findings": told,
         }
         write_json(folder / "summary.json", summary)
+        if pairs is not None:
+            run.lap("write")
+            draws = decompose_draws(*pairs, groups)
+            run.lap("solve draws")
+            found = _intervals(result, draws)
+            write_intervals(folder, "intervals", found, "Contributions to changes, paired by draw")
+            save_intervals(folder / "figures", "intervals", found, "Contributions to changes")
     console().print((out / "table.md").read_text(encoding="utf-8"))
     console().print(findings)
+    code = _print_verdict(result)
+    if pairs is not None:
+        console().print((out / "intervals.md").read_text(encoding="utf-8"))
+        certified = (draws.status == Status.CERTIFIED).all(1)
+        lines, doubtful = failure_lines(
+            ["decomposition"], draws.failed, draws.used[None], certified[None]
+        )
+        for line in lines:
+            console().print(line, style="bold red")
+        code = 2 if doubtful else code
     console().print(f"Results are in {out}")
-    return _print_verdict(result)
+    return code
 
 
 def decomposition_frame(result: Decomposition) -> pd.DataFrame:
@@ -137,6 +180,49 @@ def causes_frame(result: Decomposition) -> pd.DataFrame:
             effect = effect_of_cause(result, cause, label)
             rows.append({"statistic": _name(label), **asdict(effect), "cause": cause or "other"})
     return pd.DataFrame(rows)
+
+
+def _paired_draws(
+    pair: Sequence[tuple[Path, LoadedEconomy]], run: Run
+) -> tuple[Economy, Economy, np.ndarray]:
+    """Draws of both economies, ``(B, ...)``, one that has none as it is; pairs that have failed."""
+    folders = [path.parent for path, _ in pair if (path.parent / DRAWS).exists()]
+    found = {folder: estimated_draws(folder, loaded) for (path, loaded) in pair
+             if (folder := path.parent) in folders}  # fmt: skip
+    for folder in found:
+        run.read(folder, {DRAWS: sha256_of(folder / DRAWS)})
+    counts = {len(draws.failed) for draws in found.values()}
+    if len(counts) != 1:
+        told = [f"{len(draws.failed)} in {folder / DRAWS}" for folder, draws in found.items()]
+        problem = "needs draws of one economy, or as many of both; there are "
+        remedy = "Name economies as estimations with a bootstrap have left them"
+        raise InputError(
+            [Defect("--intervals", problem + (" and ".join(told) or "none beside them"), remedy)]
+        )
+    count = counts.pop()
+    start, end = (
+        found[path.parent].economies
+        if path.parent in found
+        else jax.tree.map(lambda x: jnp.broadcast_to(x, (count, *x.shape)), loaded.economy)
+        for path, loaded in pair
+    )
+    failed = np.logical_or.reduce([draws.failed for draws in found.values()])
+    return start, end, failed
+
+
+def _intervals(result: Decomposition, draws: DecompositionDraws) -> Intervals:
+    """Contributions of every group, of the causes where both are named, and the whole change."""
+    names = [group.name for group in result.groups]
+    rows = [np.arange(len(names)) == g for g in range(len(names))]
+    for cause in (STRUCTURAL_CHANGE, GLOBALISATION) if findings_of(result) else ():
+        names.append(cause)
+        rows.append(np.array([group.cause == cause for group in result.groups]))
+    estimate = [result.shapley[row].sum(0) for row in rows]
+    drawn = [draws.shapley[:, row].sum(1) for row in rows]
+    return Intervals(
+        "moved", (*names, "change"), result.labels,
+        np.stack([*estimate, result.end - result.start]), np.stack([*drawn, draws.change]),
+    )  # fmt: skip
 
 
 def _name(label: Label) -> str:

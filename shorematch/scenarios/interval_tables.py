@@ -1,13 +1,15 @@
-"""Scenarios with intervals as tables and a figure: levels, and changes from the baseline."""
+"""Estimates with intervals over bootstrap draws, as tables and as a figure."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from counterfactuals.intervals import ScenarioDraws, percentile_interval
-from counterfactuals.measures import PROFILES
+from counterfactuals.intervals import percentile_interval
+from counterfactuals.measures import PROFILES, Label
 from shorematch.drawing import save_figure, styled
 from shorematch.files.tables import rounded, write_tables
 
@@ -24,125 +26,127 @@ _PANELS = {
 }
 
 
-def write_intervals(folder: Path, result: ScenarioDraws, *, figures: bool = True) -> None:
-    """Write ``levels`` and ``changes`` in three forms each, and the figure of changes."""
-    for stem, estimate, draws in (
-        ("levels", result.estimate, result.draws),
-        ("changes", result.estimated_change[1:], result.changes[1:]),
-    ):
-        names = result.scenarios[-len(estimate) :]
-        bounds = percentile_interval(draws, LEVEL)
-        used = (~np.isnan(draws).all(-1)).sum(-1)
-        write_tables(
-            folder,
-            stem,
-            _long(result, names, estimate, bounds, used),
-            title=_title(stem, len(result.failed)),
-            printed=_printed(result, names, estimate, bounds, used),
-        )
-    if figures:
-        save_figure(changes_figure(result), folder / "figures", "changes")
+@dataclass(frozen=True)
+class Intervals:
+    """``S`` measures of ``K`` things of a kind at the estimates and under ``B`` draws of them."""
+
+    kind: str  # what bears the names: the column that holds them
+    names: tuple[str, ...]
+    labels: tuple[Label, ...]
+    estimate: np.ndarray  # (K, S)
+    draws: np.ndarray  # (K, B, S), NaN where a draw is in no interval
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """Lower and upper end of each interval, ``(K, 2, S)``."""
+        return percentile_interval(self.draws, LEVEL)
+
+    @property
+    def used(self) -> np.ndarray:
+        """Number of draws that the intervals of each thing rest on, ``(K,)``."""
+        return (~np.isnan(self.draws).all(-1)).sum(-1)
 
 
-def failures(result: ScenarioDraws) -> pd.DataFrame:
-    """Per scenario: draws, how many of them no interval rests on, and why."""
-    lost = ~result.used
-    return pd.DataFrame({
-        "scenario": result.scenarios,
-        "draws": len(result.failed),
-        "estimation failed": int(result.failed.sum()),
-        "not solved": (lost & ~result.failed).sum(1),
-        "used": result.used.sum(1),
-    })  # fmt: skip
+def write_intervals(folder: Path, stem: str, found: Intervals, what: str) -> None:
+    """Write intervals in three forms; ``what`` says in words what the numbers are."""
+    title = (f"{what}; {LEVEL:.0%} percentile intervals over {found.draws.shape[1]} bootstrap "
+             "draws in brackets")  # fmt: skip
+    write_tables(folder, stem, _long(found), title=title, printed=_printed(found))
+
+
+def save_intervals(folder: Path, stem: str, found: Intervals, what: str) -> None:
+    """Draw intervals of the headline statistics into ``folder``."""
+    save_figure(interval_figure(found, what), folder, stem)
 
 
 @styled
-def changes_figure(result: ScenarioDraws) -> Figure:
-    """One panel per headline statistic: changes from the baseline with their intervals."""
-    labels = [(name, "") for name in _PANELS]
-    names = result.scenarios[1:]
+def interval_figure(found: Intervals, what: str) -> Figure:
+    """One panel per headline statistic: estimates with their intervals; ``what`` they are."""
+    names = found.names
     place = np.arange(len(names))
-    rows = -(-len(labels) // 2)
+    rows = -(-len(_PANELS) // 2)
     figure = Figure(figsize=(6.3, rows * (0.8 + 0.22 * len(names)) + 0.3), layout="constrained")
-    for ax, label in zip(
-        figure.subplots(rows, 2, squeeze=False, sharey=True).flat, labels, strict=False
-    ):
-        k = result.labels.index(label)
-        low, high = percentile_interval(result.changes[1:, :, k, None], LEVEL)[..., 0].T
+    panels = figure.subplots(rows, 2, squeeze=False, sharey=True).flat
+    for ax, (statistic, title) in zip(panels, _PANELS.items(), strict=True):
+        k = found.labels.index((statistic, ""))
+        low, high = found.bounds[:, :, k].T
         ax.axvline(0.0, color="black", linewidth=0.6)
         ax.hlines(place, low, high, "#0072B2", linewidth=1.6)
-        ax.plot(result.estimated_change[1:, k], place, "o", color="#0072B2", markersize=4.5)
+        ax.plot(found.estimate[:, k], place, "o", color="#0072B2", markersize=4.5)
         ax.set_yticks(place, names)
         ax.locator_params(axis="x", nbins=4)
-        ax.set_title(_PANELS[label[0]])
-    for ax in figure.axes[len(labels) :]:
-        ax.set_visible(False)
+        ax.set_title(title)
     figure.axes[0].invert_yaxis()
-    fewest = result.used.sum(1).min()
     figure.supxlabel(
-        f"Changes from {result.scenarios[0]}; lines are {LEVEL:.0%} percentile intervals over at "
-        f"least {fewest} of {len(result.failed)} draws.", x=0.01, ha="left", fontsize=7.5,
+        f"{what}; lines are {LEVEL:.0%} percentile intervals over at least {found.used.min()} of "
+        f"{found.draws.shape[1]} draws.", x=0.01, ha="left", fontsize=7.5,
     )  # fmt: skip
     return figure
+
+
+def failure_lines(
+    names: Sequence[str], failed: np.ndarray, used: np.ndarray, certified: np.ndarray
+) -> tuple[list[str], bool]:
+    """Which draws no interval rests on or are in doubt, in words, and whether there are doubts.
+
+    ``failed`` ``(B,)`` are those of the estimation; ``used`` and ``certified`` are ``(K, B)``.
+    """
+    lines = []
+    if count := int(failed.sum()):
+        lines.append(f"{count} of {len(failed)} draws have failed in the estimation and are in no "
+                     "interval; what made them fail may bear on what is left")  # fmt: skip
+    lost, doubtful = (~used & ~failed).sum(1), (~certified & ~failed).sum(1)
+    lines += [
+        f"{name}: {doubts} OF {len(failed)} DRAWS ARE NOT CERTIFIED, {gone} of them not solved and "
+        "in no interval"
+        for name, gone, doubts in zip(names, lost, doubtful, strict=True)
+        if doubts
+    ]
+    return lines, bool(doubtful.any())
 
 
 # ---------------------------------------------------------------- helpers
 
 
-def _title(stem: str, count: int) -> str:
-    what = "Levels" if stem == "levels" else "Changes from the baseline, paired draw by draw"
-    return f"{what}; {LEVEL:.0%} percentile intervals over {count} bootstrap draws in brackets"
-
-
-def _long(
-    result: ScenarioDraws,
-    names: tuple[str, ...],
-    estimate: np.ndarray,
-    bounds: np.ndarray,
-    used: np.ndarray,
-) -> pd.DataFrame:
-    """A row per scenario and measure, with the number of draws behind its interval."""
-    statistics, groups = zip(*result.labels, strict=True)
-    size = len(statistics)
+def _long(found: Intervals) -> pd.DataFrame:
+    """A row per name and measure, with the number of draws behind its interval."""
+    statistics, groups = zip(*found.labels, strict=True)
+    size, count = len(statistics), len(found.names)
+    low, high = found.bounds.swapaxes(0, 1)
     return pd.DataFrame({
-        "scenario": np.repeat(np.array(names, object), size),
-        "statistic": statistics * len(names),
-        "group": groups * len(names),
-        "estimate": estimate.ravel(),
-        "ci_low": bounds[:, 0].ravel(),
-        "ci_high": bounds[:, 1].ravel(),
-        "draws": np.repeat(used, size),
+        found.kind: np.repeat(np.array(found.names, object), size),
+        "statistic": statistics * count,
+        "group": groups * count,
+        "estimate": found.estimate.ravel(),
+        "ci_low": low.ravel(),
+        "ci_high": high.ravel(),
+        "draws": np.repeat(found.used, size),
     })  # fmt: skip
 
 
-def _printed(
-    result: ScenarioDraws,
-    names: tuple[str, ...],
-    estimate: np.ndarray,
-    bounds: np.ndarray,
-    used: np.ndarray,
-) -> pd.DataFrame:
+def _printed(found: Intervals) -> pd.DataFrame:
     """Scalars, each with its interval in brackets below it.
 
-    A row per statistic and a column per scenario; of many scenarios, the other way round.
+    A row per statistic and a column per name; of many names, the other way round.
     """
-    scalars = [k for k, (statistic, _) in enumerate(result.labels) if statistic not in PROFILES]
-    labels = ["_".join(filter(None, result.labels[k])) for k in scalars]
+    scalars = [k for k, (statistic, _) in enumerate(found.labels) if statistic not in PROFILES]
+    labels = ["_".join(filter(None, found.labels[k])) for k in scalars]
     numbers, brackets = (
         np.array([[text(row[..., k]) for k in scalars] for row in rows], object)
-        for rows, text in ((estimate, _number), (bounds, _bracket))
+        for rows, text in ((found.estimate, _number), (found.bounds, _bracket))
     )
+    names = found.names
     few = len(names) <= SIDE_BY_SIDE
     if few:
         numbers, brackets = numbers.T, brackets.T
     rows = []
     for label, above, below in zip(labels if few else names, numbers, brackets, strict=True):
         rows += [[label, *above], ["", *below]]
-    frame = pd.DataFrame(rows, columns=["statistic", *names] if few else ["scenario", *labels])
+    frame = pd.DataFrame(rows, columns=["statistic", *names] if few else [found.kind, *labels])
     if few:
-        frame.loc[len(frame)] = ["draws used", *map(str, used)]
+        frame.loc[len(frame)] = ["draws used", *map(str, found.used)]
     else:
-        frame["draws used"] = [text for count in used for text in (str(count), "")]
+        frame["draws used"] = [text for count in found.used for text in (str(count), "")]
     return frame
 
 
