@@ -218,13 +218,15 @@ def test_text_columns_stay_text_and_only_named_columns_are_read(tmp_path):
     assert frame.to_dict("list") == {"firm": ["007", "8"], "wage": [1.5, 2.0]}
 
 
-@pytest.mark.parametrize("obstacle", ["run", "file", "above", "full"])
+@pytest.mark.parametrize("obstacle", ["run", "file", "above", "full", "link"])
 def test_what_stands_at_the_output_is_left_alone(tmp_path, obstacle):
     path = write_danish(tmp_path)
     out = tmp_path / "out"
     if obstacle in ("file", "above"):
         out.write_text("mine")
         out = out / "deeper" if obstacle == "above" else out
+    elif obstacle == "link":
+        out.symlink_to(tmp_path / "gone")
     else:
         out.mkdir()
         (out / ("summary.json" if obstacle == "run" else "thesis.tex")).write_text("mine")
@@ -251,6 +253,15 @@ def test_an_empty_folder_may_take_a_run(tmp_path):
         (folder / "summary.json").write_text("{}")
     assert [p.name for p in (tmp_path / "out").iterdir()] == ["summary.json"]
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_output_that_is_a_link_fills_the_folder_that_it_leads_to(tmp_path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    with new_run(tmp_path / "out") as folder:
+        (folder / "summary.json").write_text("{}")
+    assert (tmp_path / "out").is_symlink()
+    assert [p.name for p in (tmp_path / "disk").iterdir()] == ["summary.json"]
 
 
 def test_unknown_orders_are_refused_together(tmp_path):

@@ -239,6 +239,9 @@ def test_more_points_than_allowed_are_refused_before_they_are_made(tmp_path):
     """
     with pytest.raises(InputError, match=r"10,000,000,000 points .* pass --yes"):
         read(tmp_path, text, most=1_000_000)
+    text = text.replace("100000", "1000000000000")
+    with pytest.raises(InputError, match=r"than this machine has memory for, 50,000,000"):
+        read(tmp_path, text, most=5e7)
 
 
 def test_the_shipped_shocks_are_designs_of_one_point():

@@ -1,5 +1,7 @@
 """Sweeps: the same table whatever happens on the way; real files, signals and processes."""
 
+import hashlib
+import json
 import os
 import random
 import resource
@@ -20,6 +22,8 @@ from counterfactuals import apply_shock, shocks_of_point
 from matching import solve_equilibrium
 from shorematch.console import counting
 from shorematch.files.defects import InputError
+from shorematch.files.manifest import MANIFEST
+from shorematch.files.run_folder import json_text, write_json
 from shorematch.solving import statistics_of
 from shorematch.sweeps.plan import read_plan
 from shorematch.sweeps.slurm import write_sbatch
@@ -264,7 +268,19 @@ def test_links_and_names_lead_nowhere_outside_the_folder(tmp_path):
         (out / name).symlink_to(outside)
         with pytest.raises(InputError, match="leads out of the results folder"):
             sweep_file(path, out)
-    assert not list(outside.iterdir())
+
+
+def test_whatever_a_manifest_names_nothing_outside_the_folder_is_set_aside(copied, capsys):
+    path, out = copied
+    (out.parent / "mine.txt").write_text("mine")
+    manifest = json.loads((out / MANIFEST).read_text(encoding="utf-8"))
+    del manifest["seal"]
+    manifest["outputs"] |= {"../mine.txt": "0" * 64, "points.parquet": "0" * 64}
+    seal = hashlib.sha256(json_text(manifest).encode()).hexdigest()
+    write_json(out / MANIFEST, manifest | {"seal": seal})
+    assert sweep_status(path, out) == 0
+    assert "points.parquet is corrupted" in capsys.readouterr().out
+    assert (out.parent / "mine.txt").read_text() == "mine"
 
 
 def test_every_damaged_file_is_noticed_before_it_is_used(copied, finished, capsys):

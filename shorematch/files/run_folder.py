@@ -31,8 +31,8 @@ def new_run(out: Path) -> Iterator[Path]:
     When the block raises, nothing is left behind. Raises
     :class:`~shorematch.defects.InputError` before the block where ``out`` holds anything.
     """
-    out = out.absolute()
     _require_free(out)
+    out = out.resolve()  # a link stays, and the folder that it leads to is filled
     made = [parent for parent in (out.parent, *out.parent.parents) if not parent.exists()]
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
@@ -141,11 +141,12 @@ def _sync_folder(folder: Path) -> None:
 def require_folder(out: Path) -> None:
     """Raise :class:`~shorematch.defects.InputError` where a file stands in an output folder's way.
 
-    The file may have its name, or that of a folder above it.
+    The file, or a link that leads nowhere, may have its name or that of a folder above it.
     """
     for path in (out, *out.absolute().parents):
-        if path.exists() and not path.is_dir():
+        if (path.exists() or path.is_symlink()) and not path.is_dir():
             problem = "is a file where an output folder belongs"
+            problem = problem if path.exists() else "is a link that leads nowhere"
             raise InputError(
                 [Defect(str(path), problem, "Choose another --out, or remove it first")]
             )

@@ -30,6 +30,7 @@ from shorematch.files.defects import Defect, InputError
 from shorematch.files.economy_file import LoadedEconomy, read_economy
 from shorematch.files.inputs import FileModel, Model, sha256_of, toml_data, validated
 
+POINTS_WITHOUT_ASKING = 1_000_000
 _KINDS: tuple[str, ...] = get_args(Kind)
 _RANGES = ({"from", "to", "points"}, {"from", "to"}, {"mean", "sd"})
 _Name = Annotated[str, Field(min_length=1)]
@@ -247,8 +248,12 @@ def _design(
 
 def _require_few(points: int, most: float) -> None:
     if points > most:
-        raise InvalidInput([f"its {points:,} points make more than a million; pass --yes if so "
-                            "many are meant"])  # fmt: skip
+        asked = f"its {points:,} points make more than"
+        if most <= POINTS_WITHOUT_ASKING:
+            raise InvalidInput([f"{asked} a million; pass --yes if so many are meant"])
+        raise InvalidInput(
+            [f"{asked} this machine has memory for, {most:,.0f}; make several files"]
+        )
 
 
 def _changes(
@@ -290,7 +295,9 @@ def _axis(name: str, node: Mapping[str, Any], most: float) -> Axis:
         if set(value) != _RANGES[0]:
             raise InvalidInput([f"{name}: a range is {{ from = 0.0, to = 1.0, points = 5 }}"])
         if not isinstance(value["points"], int) or value["points"] < 1:
-            raise InvalidInput([f"{name}: points is {value['points']!r}; give a whole number"])
+            raise InvalidInput(
+                [f"{name}: points is {value['points']!r}; give a whole number, 1 or more"]
+            )
         _require_few(value["points"], most)
         values = np.linspace(_number(name, value["from"]), _number(name, value["to"]),
                              value["points"])  # fmt: skip

@@ -25,14 +25,16 @@ from shorematch.files.defects import Defect, InputError
 from shorematch.files.economy_file import LoadedEconomy, read_economy
 from shorematch.files.inputs import FileModel, read_toml
 from shorematch.files.manifest import versions
+from shorematch.runtime import machine_memory
 from shorematch.scenarios.shock_files import (
+    POINTS_WITHOUT_ASKING,
     DesignEntry,
     ShockEntry,
     read_scenario_entries,
     sound_part,
 )
 
-POINTS_WITHOUT_ASKING = 1_000_000
+_BYTES_PER_POINT = 400  # of a plan in memory, mostly the names of its points
 FAILED = -1.0  # the status of a point whose solving ended the process, or raised, three times
 _EXTRA = (("status", ""), ("wage_error_bound", ""))  # follow the measures of every point
 
@@ -83,7 +85,7 @@ class Plan:
 
 
 def read_plan(path: Path, *, yes: bool = False) -> Plan:
-    """The plan of a sweep file; ``yes`` allows more than a million points.
+    """The plan of a sweep file; ``yes`` allows more than a million points, if memory does.
 
     Raises :class:`~shorematch.defects.InputError` with every defect of the file.
     """
@@ -98,7 +100,7 @@ def read_plan(path: Path, *, yes: bool = False) -> Plan:
         loaded = read_economy(path.parent / file.economy)
     except InvalidInput as error:
         raise InputError([*defects, *error.defects]) from None
-    most = float("inf") if yes else POINTS_WITHOUT_ASKING
+    most = machine_memory() / _BYTES_PER_POINT if yes else POINTS_WITHOUT_ASKING
     read = read_scenario_entries(
         path, loaded, file.shock, file.design, most=most, noted=defects
     )  # fmt: skip

@@ -55,10 +55,8 @@ def claim(
     differences = list(_differences(stored, json.loads(json.dumps(configuration))))
     if differences and not new:
         remedy = f"Choose another --out, or pass --new (results so far move to {_EARLIER}/)"
-        raise InputError([
-            Defect(str(folder), f"belongs to another sweep; {text}", remedy)
-            for text in differences
-        ])  # fmt: skip
+        told = "; ".join(differences)
+        raise InputError([Defect(str(folder), f"belongs to another sweep: {told}", remedy)])
     if differences:
         _move_to_earlier(folder, stored)
         _write_once(path, _sealed(configuration))
@@ -151,7 +149,11 @@ def _damaged_tables(folder: Path) -> list[str]:
     except FileNotFoundError:
         return []  # none collected, or another process is about to
     damaged = changed_outputs(folder, json.loads(data)) if is_sealed(data) else [MANIFEST]
-    return [_quarantine(folder, folder / name) for name in damaged if (folder / name).exists()]
+    return [
+        _quarantine(folder, folder / name)
+        for name in (MANIFEST, *TABLES)  # and no name beside these that a manifest may hold
+        if name in damaged and (folder / name).exists()
+    ]
 
 
 def _move_to_earlier(folder: Path, stored: Mapping[str, Any]) -> None:

@@ -100,8 +100,8 @@ def plan_sweep(path: Path, *, shard: str = "1/1", yes: bool = False) -> int:
     data = _parquet_bytes(block_table(plan, block, values))
     seconds = (time.perf_counter() - start) * len(mine)
     megabytes = len(data) * len(mine) / 1e6
-    console().print(f"Forecast for the shard, from one block: {seconds / 60:.2g} minutes, "
-                    f"{_peak_memory()} of memory, {megabytes:.2g} MB on disk")  # fmt: skip
+    console().print(f"Forecast for the shard, from one block: {_about(seconds / 60)} minutes, "
+                    f"{_peak_memory()} of memory, {_about(megabytes)} MB on disk")  # fmt: skip
     return 0
 
 
@@ -132,6 +132,11 @@ def collect_sweep(path: Path, out: Path, *, partial: bool = False, yes: bool = F
     """
     run = Run(["sweep", path], out)
     return _collect(read_plan(path, yes=yes), path, out, run, partial=partial)
+
+
+def _about(number: float) -> str:
+    """Two digits, and a large number whole: ``0.12``, ``16``, ``2,061``."""
+    return f"{number:.2g}" if number < 100 else f"{number:,.0f}"
 
 
 def blocks_of_shard(plan: Plan, shard: str) -> tuple[Block, ...]:
