@@ -32,6 +32,9 @@ TOLERANCE = 3e-12
 _EPS = float(np.finfo(np.float64).eps)
 # Pivots are picked among this many types at first, and among four times their own number at last.
 _SAMPLE, _PER_PIVOT, _MOST_PIVOTS = 256, 4, 2000
+# Types whose error is this many times what is asked, which lie far from that sample, join it, some
+# at a time, in so many rounds at most.
+_ENOUGH, _ROUNDS = 30.0, 6
 # Features that are computed at a time.
 _BLOCK = 1_000_000
 
@@ -110,14 +113,26 @@ def low_rank_kernel(
     log_rho_x, log_rho_y = _log_rho(shift_x, shift_y, log_density)
 
     side_x, side_y = _Side(a, np.exp(log_rho_x), share_x), _Side(b, np.exp(log_rho_y), share_y)
-    basis = _basis(side_x, side_y, tolerance, max_rank)
-    if basis is None:
-        return RankTooLow(None, math.inf)
-    cut_x, cut_y, lost = _cut(basis, side_x, side_y, tolerance)
-    if cut_x.rank > max_rank:
-        return RankTooLow(cut_x.rank, float(lost[max_rank]))
-    left, error_x = _features(basis, cut_x, side_x)
-    right, error_y = _features(basis, cut_y, side_y)
+    # what rounding leaves of the largest type is no pivot
+    least = max(tolerance, 16.0 * _EPS * max(side_x.rho.max(), side_y.rho.max()) ** 2)
+    far = _extremes(a), _extremes(b)
+    for rounds in range(_ROUNDS, 0, -1):
+        basis = _basis(side_x, side_y, far, least, max_rank)
+        if basis is None:
+            return RankTooLow(None, math.inf)
+        cut_x, cut_y, lost = _cut(basis, side_x, side_y, far, tolerance)
+        if cut_x.rank > max_rank:
+            return RankTooLow(cut_x.rank, float(lost[max_rank]))
+        left, error_x = _features(basis, cut_x, side_x)
+        right, error_y = _features(basis, cut_y, side_y)
+        further = (
+            _with_missed(far[0], error_x * (share_y @ error_y), least),
+            _with_missed(far[1], error_y * (share_x @ error_x), least),
+        )
+        if rounds == 1 or sum(map(len, further)) == sum(map(len, far)):
+            break
+        left = right = np.empty(0)  # two of each are never held
+        far = further
     return ScaledKernel(
         u=jnp.asarray(u),
         v=jnp.asarray(v),
@@ -169,17 +184,24 @@ def _equal_spread(
     return inverse_u @ (p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
 
 
-def _basis(x: _Side, y: _Side, tolerance: float, max_rank: int) -> _Basis | None:
-    """Pivots and factor by complete pivoting on a sample of both sides and their extremes."""
+def _with_missed(far: np.ndarray, error: np.ndarray, tolerance: float) -> np.ndarray:
+    """These types and some of those whose error is too large, the worst of them included."""
+    missed = np.setdiff1d(np.flatnonzero(error > _ENOUGH * tolerance), far)
+    some = np.random.default_rng(3).permutation(missed)[:_SAMPLE]
+    worst = missed[np.argsort(error[missed])[-_SAMPLE // 4 :]]
+    return np.unique(np.concatenate([far, some, worst]))
+
+
+def _basis(
+    x: _Side, y: _Side, far: tuple[np.ndarray, np.ndarray], tolerance: float, max_rank: int
+) -> _Basis | None:
+    """Pivots and factor by complete pivoting on a sample of both sides and what lies far out."""
     rng = np.random.default_rng(0)
     order_x, order_y = rng.permutation(len(x.rho)), rng.permutation(len(y.rho))
-    extremes_x, extremes_y = _extremes(x.points), _extremes(y.points)
-    # what rounding leaves of the largest type is no pivot
-    tolerance = max(tolerance, 16.0 * _EPS * max(x.rho.max(), y.rho.max()) ** 2)
     count = _SAMPLE
     while True:
-        some_x = x.some(np.union1d(order_x[: count // 2], extremes_x))
-        some_y = y.some(np.union1d(order_y[: count // 2], extremes_y))
+        some_x = x.some(np.union1d(order_x[: count // 2], far[0]))
+        some_y = y.some(np.union1d(order_y[: count // 2], far[1]))
         sample = np.vstack([some_x.points, some_y.points])
         rho = np.concatenate([some_x.rho, some_y.rho])
         gaussian = _gaussian(sample, sample) * np.outer(rho, rho)
@@ -222,16 +244,18 @@ def _uncut(basis: _Basis, side: _Side) -> np.ndarray:
     return np.asarray(solved.T)
 
 
-def _cut(basis: _Basis, x: _Side, y: _Side, tolerance: float) -> tuple[_Cut, _Cut, np.ndarray]:
+def _cut(
+    basis: _Basis, x: _Side, y: _Side, far: tuple[np.ndarray, np.ndarray], tolerance: float
+) -> tuple[_Cut, _Cut, np.ndarray]:
     """The change of features on both sides, by the singular values of their product.
 
     Last, the error that a cut at each rank leaves.
     """
     count = max(_SAMPLE, _PER_PIVOT * len(basis.rho))
 
-    def sample(side: _Side) -> tuple[np.ndarray, np.ndarray]:
+    def sample(side: _Side, far: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         some = np.random.default_rng(2).permutation(len(side.rho))[:count]
-        part = side.some(np.union1d(some, _extremes(side.points)))
+        part = side.some(np.union1d(some, far))
         return _uncut(basis, part).T, part.share / part.share.sum()
 
     def root(features: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -239,7 +263,7 @@ def _cut(basis: _Basis, x: _Side, y: _Side, tolerance: float) -> tuple[_Cut, _Cu
         sd = np.sqrt(np.maximum(variance, _EPS * variance[-1]))
         return sd[:, None] * axes.T, axes / sd
 
-    (features_x, share_x), (features_y, share_y) = sample(x), sample(y)
+    (features_x, share_x), (features_y, share_y) = sample(x, far[0]), sample(y, far[1])
     root_x, whiten_x = root(features_x, share_x)
     root_y, whiten_y = root(features_y, share_y)
     p, size, qt = np.linalg.svd(root_x @ root_y.T)
