@@ -28,12 +28,12 @@ class Defect:
         return f"{', '.join(place)}: {_sentence(self.problem)} {_sentence(self.remedy)}"
 
 
-def shorten(defects: Sequence[Defect], shown: int = 5) -> list[Defect]:
+def shorten(defects: Sequence[Defect], what: str = "rows", shown: int = 5) -> list[Defect]:
     """Defects of one kind, the first few one by one and the others as a count."""
     if len(defects) <= shown + 1:
         return list(defects)
     first = defects[0]
-    rest = f"{len(defects) - shown} more rows are wrong likewise"
+    rest = f"{len(defects) - shown} more {what} are wrong likewise"
     return [*defects[:shown], Defect(first.file, rest, "Mend them too", column=first.column)]
 
 

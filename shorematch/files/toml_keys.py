@@ -5,14 +5,14 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from matching.errors import nearest
-from shorematch.files.defects import Defect
+from shorematch.files.defects import Defect, shorten
 
 
 def key_defects(file: str, model: type[BaseModel], error: ValidationError) -> list[Defect]:
     """What pydantic found, in our words: a misspelt key is one defect, not unknown and missing."""
     entries = error.errors(include_url=False)
     missing = {e["loc"] for e in entries if e["type"] == "missing"}
-    defects = []
+    unknown = []
     meant = set()
     for entry in entries:
         loc = entry["loc"]
@@ -23,7 +23,8 @@ def key_defects(file: str, model: type[BaseModel], error: ValidationError) -> li
             meant.add((*loc[:-1], near))
             hint = f"; did you mean {near!r}?" if near else ""
             remedy = f"The keys here are: {', '.join(known)}"
-            defects.append(Defect(file, f"is unknown{hint}", remedy, key=_key_text(loc)))
+            unknown.append(Defect(file, f"is unknown{hint}", remedy, key=_key_text(loc)))
+    defects = shorten(unknown, "keys")
     wrong: dict[str, list[str]] = {}
     values: dict[str, str] = {}
     for entry in entries:

@@ -1,6 +1,7 @@
 """Shocks and designs as tables of TOML files: parsed, resolved and checked, every defect noted."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -106,11 +107,11 @@ def read_scenario_entries(
     stacks: dict[str, tuple[Shock, ...]] = {}
     read: list[Design] = []
     defects = list(noted)
-    names = [*taken, *(entry.name for entry in (*shocks, *designs))]
+    names = Counter([*taken, *(entry.name for entry in (*shocks, *designs))])
     entries = [(f"shock #{k}", entry) for k, entry in enumerate(shocks, start=1)]
     entries += [(f"design #{k}", entry) for k, entry in enumerate(designs, start=1)]
     for key, entry in entries:
-        wrong = [f"another scenario bears the name {entry.name!r}"] * (names.count(entry.name) > 1)
+        wrong = [f"another scenario bears the name {entry.name!r}"] * (names[entry.name] > 1)
         after = _stacked(entry, stacks, wrong)
         leaves = _known_leaves(entry, loaded.economy, wrong)
         checked = partial(
