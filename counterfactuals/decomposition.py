@@ -60,9 +60,9 @@ class CauseEffect:
     """Contribution of all groups of one cause to one measure."""
 
     cause: str
-    shapley: float  # sum over the groups
-    least: float  # smallest, over the orders in which the groups move right after each other
-    most: float
+    shapley: float  # sum over the groups: average over all orders of moving
+    least: float  # smallest in any order
+    most: float  # largest in any order
 
 
 def decompose(
@@ -126,16 +126,23 @@ def default_groups(economy: Economy) -> tuple[ParameterGroup, ...]:
 
 
 def effect_of_cause(result: Decomposition, cause: str, label: Label) -> CauseEffect:
-    """What the groups of one cause do to one measure; zero where no group bears the cause."""
+    """What the groups of one cause do to one measure; zero where no group bears the cause.
+
+    In one order of moving that is the sum of the steps in which a group of the cause moves. The
+    extremes over all orders are those over all paths from corner to corner, found corner by corner.
+    """
     column = result.labels.index(label)
-    bits = [g for g, group in enumerate(result.groups) if group.cause == cause]
-    together = sum(1 << g for g in bits)
+    bears = np.array([group.cause == cause for group in result.groups])
     values = result.corners[:, column]
-    masks = np.arange(len(values))
-    before = masks[masks & together == 0]
-    marginal = values[before | together] - values[before]
-    shapley = result.shapley[bits, column].sum()
-    return CauseEffect(cause, float(shapley), float(marginal.min()), float(marginal.max()))
+    least, most = np.zeros_like(values), np.zeros_like(values)
+    for corner in range(1, len(values)):
+        moved = np.flatnonzero(corner >> np.arange(len(bears)) & 1)
+        before = corner ^ 1 << moved
+        steps = np.where(bears[moved], values[corner] - values[before], 0.0)
+        least[corner] = (least[before] + steps).min()
+        most[corner] = (most[before] + steps).max()
+    shapley = result.shapley[bears, column].sum()
+    return CauseEffect(cause, float(shapley), float(least[-1]), float(most[-1]))
 
 
 # ---------------------------------------------------------------- helpers

@@ -16,6 +16,7 @@ from counterfactuals import (
     decompose,
     decompose_draws,
     default_groups,
+    effect_of_cause,
     measure_labels,
 )
 from matching import InvalidInput, parameter_names, solve_equilibrium, with_parameter
@@ -205,6 +206,18 @@ def test_economies_of_different_types_are_refused(danish_1996, danish_2006):
         other = replace(danish_2006, origins=(first, danish_2006.origins[1]))
         with pytest.raises(InvalidInput, match=said):
             decompose(danish_1996, other)
+
+
+def test_the_range_of_a_cause_is_over_all_720_orders_and_holds_its_average(result):
+    for label in [("var_wage_between_firms", ""), ("unemployment_rate", "")]:
+        column = result.labels.index(label)
+        walks = np.array([marginals(result, column, o) for o in itertools.permutations(range(6))])
+        for cause in ("structural change", "globalisation", "", "no such cause"):
+            sums = walks[:, [group.cause == cause for group in result.groups]].sum(1)
+            effect = effect_of_cause(result, cause, label)
+            found = [effect.least, effect.shapley, effect.most]
+            expected = [sums.min(), sums.mean(), sums.max()]
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(walks).max())
 
 
 def test_findings_follow_the_numbers(result):

@@ -171,8 +171,8 @@ def findings_of(result: Decomposition) -> list[str]:
 def causes_frame(result: Decomposition) -> pd.DataFrame:
     """Between-firm inequality by cause: a row per measure and cause, ``other`` for no cause.
 
-    Columns: ``statistic``, ``cause``, ``shapley``, and ``least`` and ``most`` over the orders in
-    which the groups of the cause move together.
+    Columns: ``statistic``, ``cause``, ``shapley``, and ``least`` and ``most`` over all orders in
+    which the groups move.
     """
     rows = []
     for label in result.labels:
