@@ -18,7 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from estimation.three_steps import estimate_cells, intervals, moment_step
+from estimation.cell_estimate import estimate_cells, moment_step
+from estimation.estimates import normal_intervals
+from estimation.three_steps import bias_of_affinity
 from matching import solve_equilibrium
 from shorematch import runtime
 from shorematch.denmark import economy_path
@@ -26,6 +28,8 @@ from shorematch.files.economy_file import read_economy
 
 _SIZES, _SAMPLES, _AT_ONCE, _WAGE_ERROR = (2_000, 20_000, 200_000), 1_000, 100, 3.0
 _NO_AGGREGATES = jnp.zeros(3)
+_QUANTILE = 1.959963984540054
+_SCALES = np.array([False, True, True])
 _OUT = Path(__file__).parent / "results" / "coverage_three_steps.csv"
 
 
@@ -50,9 +54,9 @@ def main() -> None:
         values, covariances = values[kept], covariances[kept]
         errors = np.sqrt(np.einsum("bkk->bk", covariances))
         spread = values.std(axis=0, ddof=1)
-        ends = np.array([intervals(v, c, 1) for v, c in zip(values, covariances, strict=True)])
+        ends = np.array([_intervals(v, c) for v, c in zip(values, covariances, strict=True)])
         coverage = np.mean((ends[:, :, 0] < truth) & (truth < ends[:, :, 1]), axis=0)
-        plain = np.mean(np.abs(values - truth) < 1.959963984540054 * errors, axis=0)
+        plain = np.mean(np.abs(values - truth) < _QUANTILE * errors, axis=0)
         for k, name in enumerate(("affinity.skill.productivity", "lambda_x", "lambda_y")):
             rows.append({
                 "workers": size,
@@ -73,6 +77,12 @@ def main() -> None:
     ].shift(-1)
     table.round(4).to_csv(_OUT, index=False, lineterminator="\n")
     print(table.round(3).to_string(index=False))
+
+
+def _intervals(values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+    """Those of an estimate, ``(P, 2)``."""
+    errors, bias = np.sqrt(np.diag(covariance)), bias_of_affinity(values, covariance, 1)
+    return normal_intervals(values, errors, _QUANTILE, bias, _SCALES)
 
 
 def _sample(

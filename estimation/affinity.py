@@ -6,34 +6,26 @@ the sample's margins, the estimate minimises ``W(A) − Σ A·E[x y']``: the gra
 sample cross moments, the Hessian the Fisher information of a match (Dupuy and Galichon 2014).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
 from estimation.certificate import Certificate
-from estimation.moment_matching import match_moments, matched_pairs, moment_gap
+from estimation.estimates import Estimates, Fit
+from estimation.identification import identify
+from estimation.moment_matching import (
+    MatchedPairs,
+    MomentGap,
+    match_moments,
+    matched_pairs,
+    moment_gap,
+)
 
-
-@dataclass(frozen=True)
-class AffinityEstimate:
-    """``A = Φ/λ`` with its Fisher covariance; without wages ``Φ`` and ``λ`` are not told apart."""
-
-    affinity: np.ndarray  # A, (m, n), in log points per unit of x times unit of y
-    covariance: np.ndarray  # of A's entries row by row, (mn, mn)
-    sample_moments: np.ndarray  # E[(x − E x)(y − E y)'] in the sample, (m, n)
-    model_moments: np.ndarray  # the same in the model, (m, n)
-    observations: int  # N
-    effective_observations: float  # (Σω)²/Σω² of the weights; N where they are equal
-    skill_names: tuple[str, ...]
-    characteristic_names: tuple[str, ...]
-    certificate: Certificate
-
-    @property
-    def std_errors(self) -> np.ndarray:
-        """Fisher standard errors of the entries of ``A``, ``(m, n)``."""
-        return np.sqrt(np.diag(self.covariance)).reshape(self.affinity.shape)
+NO_WAGES = (
+    "Without wages only Φ/λ is identified: the affinity matrix is in units of the taste scale λ."
+)
 
 
 def estimate_affinity(
@@ -41,16 +33,19 @@ def estimate_affinity(
     characteristics: Any,
     weights: Any = None,
     *,
+    clusters: Any = None,
     skill_names: Sequence[str] = (),
     characteristic_names: Sequence[str] = (),
-) -> AffinityEstimate:
+) -> Estimates:
     """Estimate ``A = Φ/λ`` from matched pairs: row ``i`` of both tables is one match.
 
-    ``skills (N, m)`` and ``characteristics (N, n)`` may be in any units, which are those of ``A``;
-    additive shifts do not matter. ``weights (N,)`` are sampling weights, positive; the covariance
-    is ``H⁻¹`` over the effective number of matches, ``H`` the Fisher information of one match.
-    Time and memory grow with the product of the numbers of distinct rows of the two tables, which
-    are types. The certificate of the result says whether it is an optimum.
+    ``skills (N, m)`` and ``characteristics (N, n)`` may be in any units, which are those of ``A``,
+    in log points; additive shifts do not matter. ``weights (N,)`` are sampling weights, positive;
+    ``clusters (N,)`` labels rows that are dependent. Covariances are ``information``, ``H⁻¹`` over
+    the effective number of matches, ``H`` the Fisher information of one match, and ``sandwich``,
+    which does not trust the model and allows for clusters. Time and memory grow with the product
+    of the numbers of distinct rows of the two tables, which are types. The certificate of the
+    result says whether it is an optimum.
 
     Raises :class:`~matching.errors.InvalidInput` where a column is constant or columns are
     collinear (naming them), for wrong shapes, and for weights that are not positive.
@@ -59,13 +54,13 @@ def estimate_affinity(
     >>> x = np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0])
     >>> y = np.array([0.0, 0.0, 1.0, 0.0, 1.0, 1.0])
     >>> estimate = estimate_affinity(x, y)
-    >>> float(estimate.affinity[0, 0].round(6))  # the log odds ratio, log(2·2/(1·1))
+    >>> float(estimate.affinity()[0, 0].round(6))  # the log odds ratio, log(2·2/(1·1))
     1.386294
     """
     pairs = matched_pairs(
         skills, characteristics, weights, skill_names, characteristic_names
     )  # fmt: skip
-    x, y, units = pairs.x, pairs.y, pairs.units
+    x, y = pairs.x, pairs.y
     affinity, iterations = match_moments(pairs)
     point = moment_gap(affinity, pairs)
     matching, information = point.matching, point.information(pairs)
@@ -78,22 +73,82 @@ def estimate_affinity(
     margins = [np.max(np.abs(pi.sum(axis) / mass - 1.0))
                for axis, mass in zip((1, 0), pairs.margins, strict=True)]  # fmt: skip
     eigenvalues = np.linalg.eigvalsh(information)
-    scale = 1.0 / units.ravel()
-    return AffinityEstimate(
-        affinity=affinity / units,
-        covariance=np.linalg.pinv(information, hermitian=True)
-        * np.outer(scale, scale)
-        / pairs.effective,
-        sample_moments=pairs.moments * units,
-        model_moments=model * units,
+    certificate = Certificate(
+        gradient=float(np.max(np.abs(model - pairs.moments))),
+        curvature=float(eigenvalues[0] / eigenvalues[-1]),
+        margin_residual=float(np.max(margins)),
+        iterations=iterations,
+    )
+    covariances = _covariances(pairs, point, information, clusters)
+    return of_affinity(pairs, affinity, model, information, certificate, covariances)
+
+
+def of_affinity(
+    pairs: MatchedPairs,
+    affinity: np.ndarray,
+    model: np.ndarray,
+    information: np.ndarray,
+    certificate: Certificate,
+    covariances: Mapping[str, np.ndarray],
+) -> Estimates:
+    """Results in the units of the data, from those in standard units.
+
+    First-order errors are refused in the directions that ``information`` leaves open.
+    """
+    names = tuple(
+        f"affinity.{x}.{y}" for x in pairs.skill_names for y in pairs.characteristic_names
+    )
+    bends, axes = np.linalg.eigh(information)
+    jacobian = np.sqrt(np.maximum(bends, 0.0))[:, None] * axes.T
+    identification = identify(jacobian, names, next(iter(covariances.values()), None))
+    refused = np.isin(names, list(identification.names))
+    scale = 1.0 / pairs.units.ravel()
+    in_units = {kind: v * np.outer(scale, scale) for kind, v in covariances.items()}
+    for covariance in in_units.values():
+        covariance[refused], covariance[:, refused] = np.nan, np.nan
+    return Estimates(
+        names=names,
+        values=(affinity / pairs.units).ravel(),
+        units=("log points",) * len(names),
+        start=np.zeros(len(names)),
+        status=("free",) * len(names),
+        covariances=in_units,
+        fit=Fit(
+            names=tuple(name.replace("affinity.", "covariance.", 1) for name in names),
+            data=(pairs.moments * pairs.units).ravel(),
+            model=(model * pairs.units).ravel(),
+            weight=np.ones(len(names)),
+            rows=np.full(len(names), len(pairs.omega)),
+        ),
+        certificate=certificate,
+        identification=identification,
         observations=len(pairs.omega),
         effective_observations=pairs.effective,
         skill_names=pairs.skill_names,
         characteristic_names=pairs.characteristic_names,
-        certificate=Certificate(
-            gradient=float(np.max(np.abs(model - pairs.moments))),
-            curvature=float(eigenvalues[0] / eigenvalues[-1]),
-            margin_residual=float(np.max(margins)),
-            iterations=iterations,
-        ),
+        notes=(NO_WAGES,),
     )
+
+
+def _covariances(
+    pairs: MatchedPairs, point: MomentGap, information: np.ndarray, clusters: Any
+) -> dict[str, np.ndarray]:
+    """Of ``A`` in standard units: the inverse information, and the sandwich.
+
+    The score of a match is ``x ⊗ y`` less functions of ``x`` and of ``y``, the response of the
+    multipliers, since margins are those of the sample.
+    """
+    bread = np.linalg.pinv(information, hermitian=True)
+    of_x, of_y = point.responses(pairs)
+    cell, of_cell = np.unique(pairs.of_x * len(pairs.y) + pairs.of_y, return_inverse=True)
+    i, j = np.divmod(cell, len(pairs.y))
+    score = (pairs.x[i, :, None] * pairs.y[j, None, :]).reshape(len(cell), -1) - of_x[i] - of_y[j]
+    if clusters is None:
+        score *= np.sqrt(np.bincount(of_cell, pairs.omega**2))[:, None]
+    else:
+        labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        score = scipy.sparse.csr_array((pairs.omega, (labels, of_cell))) @ score
+    return {
+        "information": bread / pairs.effective,
+        "sandwich": bread @ (score.T @ score) @ bread,
+    }

@@ -83,6 +83,19 @@ def identify(
     )
 
 
+def identify_scales(
+    scales: Sequence[str], names: Sequence[str], values: np.ndarray, covariance: np.ndarray
+) -> Identification:
+    """Which combinations of taste scales, in log points, the wages hardly tell.
+
+    ``covariance (P, P)`` is that of all parameters, of which ``names`` lists the order.
+    """
+    places = [names.index(name) for name in scales]
+    unit = np.abs(values[places])
+    log_points = covariance[np.ix_(places, places)] / np.outer(unit, unit)
+    return identify(np.eye(len(places)), scales, log_points)
+
+
 def _named(direction: np.ndarray, names: Sequence[str]) -> dict[str, float]:
     largest = np.abs(direction).max()
     sign = np.sign(direction[np.argmax(np.abs(direction))])

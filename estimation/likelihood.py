@@ -14,17 +14,17 @@ so least squares leaves a search over ``A``, by Newton with the exact gradient a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.optimize
-import scipy.stats
 
 from estimation.basis import Basis
 from estimation.certificate import Certificate
-from estimation.identification import Identification, identify
+from estimation.estimates import Estimates, Fit, Minimum
+from estimation.identification import Identification, identify_scales
 from estimation.moment_matching import MAX_ROWS
+from estimation.profile_intervals import SCALES, profile_interval
 from estimation.variation import collinear
 from estimation.wage_equation import (
     SCALE_FIRM,
@@ -38,43 +38,16 @@ from estimation.wage_equation import (
 )
 from matching import InvalidInput
 
-SCALES = {"scale.worker": SCALE_WORKER, "scale.firm": SCALE_FIRM}
 # Relative to its size, the variation below which a term is constant.
 _CONSTANT = 1e-9
 # Groups of the fit of wages: at most so many, of at least so many rows.
 _GROUPS, _GROUP_ROWS = 20, 10
 # Optima whose objectives differ by more than this are different optima.
 _SAME_OPTIMUM = 1e-3
-
-
-@dataclass(frozen=True)
-class WageEstimate:
-    """Estimates by name, with two covariances.
-
-    ``information`` takes workers' and jobs' columns as given and trusts the normal error;
-    ``sandwich`` takes the columns as a sample too and the rows of a cluster as dependent. A scale
-    that the wages leave open by more than a log point has no error, but a profile interval.
-    """
-
-    interaction: np.ndarray  # A, interactions over the scale λ, (K,)
-    names: tuple[str, ...]
-    values: np.ndarray  # (P,); log points of the wage per unit of each term
-    covariances: Mapping[str, np.ndarray]  # kind → (P, P); NaN where refused
-    identification: Identification  # of the scales
-    objective: float  # Σ log(N π_ii) − (N/2) log s²
-    r_squared: float  # of log wages
-    observations: int
-    moments: Mapping[str, tuple[float, float]]  # name → (data, model)
-    wage_fit: np.ndarray  # mean predicted and observed wage, and rows, of each group, (G, 3)
-    optima: tuple[float, ...]  # the objective that each start led to
-    certificate: Certificate
-
-    def __getitem__(self, name: str) -> float:
-        return float(self.values[self.names.index(name)])
-
-    def std_errors(self, kind: str = "sandwich") -> np.ndarray:
-        """Standard errors, ``(P,)``; ``kind`` is ``"sandwich"`` or ``"information"``."""
-        return np.sqrt(np.diag(self.covariances[kind]))
+_NORMALISED = (
+    "Amenities of workers' columns alone and productivity of jobs' columns alone cancel out of "
+    "matches and wages; the constant is the wage equation's, its multipliers having mean zero."
+)
 
 
 def estimate_with_wages(
@@ -84,14 +57,19 @@ def estimate_with_wages(
     basis: Basis,
     *,
     clusters: Any = None,
+    profile: bool = False,
     starts: int = 1,
     seed: int = 0,
-) -> WageEstimate:
+) -> Estimates:
     """Estimate amenities, productivity and the scales from matched pairs and their log wages.
 
     Entry ``i`` of every column is worker ``i`` in job ``i``; ``clusters (N,)`` labels rows that
     are dependent, such as those of a firm. The first start is zero, further ones are random. Time
-    and memory grow with ``N²``.
+    and memory grow with ``N²``. Of the covariances ``sandwich`` takes the columns as a sample too
+    and the rows of a cluster as dependent; ``information`` takes workers' and jobs' columns as
+    given and trusts the normal error. A scale that the wages leave open by more than a log point
+    has no error. ``profile`` finds 95 % intervals of both scales by likelihood ratio. Objectives
+    of ``minima`` are minus ``Σ log(N π_ii) − (N/2) log s²``.
 
     Raises :class:`~matching.errors.InvalidInput` for columns that are not finite or terms that are
     collinear, naming them.
@@ -108,53 +86,43 @@ def estimate_with_wages(
     """
     sample = _checked(log_wages, workers, jobs, basis)
     found = [_search(sample, start) for start in _starts(sample, starts, seed)]
-    optima = tuple(point.objective for point, _ in found)
-    point, iterations = found[int(np.argmax(optima))]
+    point, iterations = max(found, key=lambda one: one[0].objective)
     names, values, jacobian = _reported(point, basis)
-    wages = sample.wages
     covariances = {
         kind: jacobian @ covariance @ jacobian.T
         for kind, covariance in _covariances(point, clusters).items()
     }
-    identification = _of_scales(names, values, covariances["sandwich"])
+    identification = identify_scales(tuple(SCALES), names, values, covariances["sandwich"])
     for place in map(names.index, identification.names):
         for covariance in covariances.values():
             covariance[place], covariance[:, place] = np.nan, np.nan
-    return WageEstimate(
-        interaction=point.interaction,
+    minima = tuple(
+        Minimum(
+            objective=-end.objective,
+            values=_reported(end, basis)[1],
+            agrees=point.objective - end.objective <= _SAME_OPTIMUM,
+            converged=bool(np.isfinite(end.objective)),
+        )
+        for end, _ in found
+    )
+    searched = {t.name for t in basis.interactions}
+    return Estimates(
         names=names,
         values=values,
+        units=("log points of the wage",) * len(names),
+        start=np.array([0.0 if name.partition(".")[2] in searched else np.nan for name in names]),
+        status=("free",) * len(names),
         covariances=covariances,
+        fit=_fit(point, basis),
+        certificate=_certificate(point, iterations, minima, identification),
         identification=identification,
-        objective=point.objective,
-        r_squared=float(1.0 - point.variance / np.var(wages)),
-        observations=len(wages),
-        moments=_moments(point, basis),
-        wage_fit=_wage_fit(point),
-        optima=optima,
-        certificate=_certificate(point, iterations, optima, identification),
+        observations=len(sample.wages),
+        effective_observations=float(len(sample.wages)),
+        minima=minima,
+        notes=(_NORMALISED,),
+        r_squared=float(1.0 - point.variance / np.var(sample.wages)),
+        profiles={scale: profile_interval(point, scale, 0.95) for scale in SCALES if profile},
     )
-
-
-def profile_interval(
-    estimate: WageEstimate,
-    log_wages: Any,
-    workers: Mapping[str, Any],
-    jobs: Mapping[str, Any],
-    basis: Basis,
-    scale: str,
-    level: float = 0.95,
-) -> tuple[float, float]:
-    """The values of a scale that a likelihood-ratio test does not reject.
-
-    ``scale`` is ``"scale.worker"`` or ``"scale.firm"``. An end where the likelihood stays too flat
-    to be found is NaN (Venzon and Moolgavkar 1988).
-    """
-    sample = _checked(log_wages, workers, jobs, basis)
-    near = evaluate(sample, estimate.interaction)
-    drop = 0.5 * scipy.stats.chi2.ppf(level, 1)
-    low, high = (_profile_end(near, SCALES[scale], drop, side) for side in (-1.0, 1.0))
-    return low, high
 
 
 # ---------------------------------------------------------------- the search
@@ -209,33 +177,6 @@ def _search(sample: WageSample, start: np.ndarray | None) -> tuple[Point, int]:
     gradient, hessian = at(search.x).concentrated()
     last_step = inverse(hessian) @ gradient * sample.unit
     return at(search.x - last_step), iterations + int(search.nit) + 1
-
-
-def _profile_end(near: Point, place: int, drop: float, side: float) -> float:
-    """Where, going up or down a scale, the profile likelihood has dropped by ``drop``."""
-    sample, top, k = near.sample, near.objective, len(near.interaction)
-    best = near.beta[place]
-    at_best = evaluate(sample, near.interaction, near, {place: best})
-    _, hessian = at_best.concentrated()
-    direction = np.linalg.solve(-hessian, np.eye(k + 1)[k])
-    unit = np.sqrt(np.diag(np.linalg.inv(-hessian)))
-    step = side * np.sqrt(2.0 * drop) * direction / np.sqrt(direction[k])
-    latest = [at_best]
-
-    def conditions(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Nuisance scores and the missing drop, and their derivatives, in standard errors."""
-        a, scale = (near.interaction + unit[:k] * x[:k]), best + unit[k] * x[k]
-        latest[:] = [evaluate(sample, a, latest[0], {place: scale})]
-        gradient, hessian = latest[0].concentrated()
-        gradient, hessian = gradient * unit, hessian * np.outer(unit, unit)
-        value = np.r_[gradient[:k], latest[0].objective - top + drop]
-        return value, np.vstack([hessian[:k], gradient])
-
-    found = scipy.optimize.root(  # type: ignore[call-overload]  # the stubs know no jac=True
-        conditions, step / unit, jac=True, options={"xtol": 1e-5, "maxfev": 30}
-    )
-    inside = np.max(np.abs(found.fun)) < 1e-4 and side * found.x[k] > 0
-    return float(best + unit[k] * found.x[k]) if inside else float("nan")
 
 
 # ---------------------------------------------------------------- the result
@@ -301,39 +242,28 @@ def _reported(point: Point, basis: Basis) -> tuple[tuple[str, ...], np.ndarray, 
     return tuple(order), np.array([values[n] for n in order]), np.stack([rows[n] for n in order])
 
 
-def _moments(point: Point, basis: Basis) -> dict[str, tuple[float, float]]:
-    """The mean of each interaction among the observed pairs and in the model."""
-    sample = point.sample
-    model = np.mean(sample.u * (point.matching.share @ sample.v), axis=0)
-    data = sample.z.mean(0)
-    return {
-        f"mean.{term.name}": (float(d), float(m))
-        for term, d, m in zip(basis.interactions, data, model, strict=True)
-    }
+def _fit(point: Point, basis: Basis) -> Fit:
+    """Means of the interactions over matches, and wages over groups by predicted wage.
 
-
-def _wage_fit(point: Point) -> np.ndarray:
-    """Groups of equally many rows by predicted wage."""
-    predicted = point.design @ point.beta
+    Groups have equally many rows each.
+    """
+    sample, predicted = point.sample, point.design @ point.beta
     count = min(_GROUPS, max(1, len(predicted) // _GROUP_ROWS))
     groups = np.array_split(np.argsort(predicted, kind="stable"), count)
-    return np.array(
-        [[predicted[g].mean(), point.sample.wages[g].mean(), len(g)] for g in groups]
-    )  # fmt: skip
-
-
-def _of_scales(
-    names: tuple[str, ...], values: np.ndarray, covariance: np.ndarray
-) -> Identification:
-    """Which combinations of the scales, in log points, the wages hardly tell."""
-    places = [names.index(name) for name in SCALES]
-    unit = np.abs(values[places])
-    log_points = covariance[np.ix_(places, places)] / np.outer(unit, unit)
-    return identify(np.eye(len(places)), list(SCALES), log_points)
+    names = [f"mean.{term.name}" for term in basis.interactions]
+    names += [f"wage.group_{k}" for k in range(1, count + 1)]
+    model = np.mean(sample.u * (point.matching.share @ sample.v), axis=0)
+    return Fit(
+        names=tuple(names),
+        data=np.r_[sample.z.mean(0), [sample.wages[g].mean() for g in groups]],
+        model=np.r_[model, [predicted[g].mean() for g in groups]],
+        weight=np.full(len(names), np.nan),  # a likelihood weighs no moments
+        rows=np.r_[np.full(len(model), len(predicted)), [len(g) for g in groups]],
+    )
 
 
 def _certificate(
-    point: Point, iterations: int, optima: tuple[float, ...], identification: Identification
+    point: Point, iterations: int, minima: tuple[Minimum, ...], identification: Identification
 ) -> Certificate:
     score, information = point.scores.sum(0), point.information
     unit = np.sqrt(np.abs(np.diag(information)))
@@ -345,9 +275,9 @@ def _certificate(
         if not point.beta[place] > 0
     ]
     remarks += identification.sentences
-    agree = sum(max(optima) - value <= _SAME_OPTIMUM for value in optima)
-    if agree < len(optima):
-        remarks.append(f"only {agree} of {len(optima)} starts lead to the best optimum")
+    agree = sum(one.agrees for one in minima)
+    if agree < len(minima):
+        remarks.append(f"only {agree} of {len(minima)} starts lead to the best optimum")
     return Certificate(
         gradient=float(np.sqrt(np.abs(score @ inverse(information) @ score) / len(point.design))),
         curvature=float(eigenvalues[0] / eigenvalues[-1]),

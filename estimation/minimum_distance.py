@@ -23,6 +23,7 @@ from estimation.moment_objective import (
     is_intensity,
     limits_of,
     listed,
+    masses,
     moments_and_slopes,
     scalars,
     value_slopes,
@@ -57,9 +58,12 @@ def estimate_minimum_distance(
 
     ``economy`` is the start and holds everything that is fixed; names are those of
     :func:`~matching.parameters.parameter_names`, ``technology.affinity`` standing for all its
-    entries. ``sampled`` moments carry a covariance ``V``; ``known`` ones (aggregates) are taken
-    as given, without error. The weighting is optimal, ``Ω = V⁻¹``, known moments counting as known
-    to 1e-4 of their size, unless ``weights`` gives each moment's; errors are
+    entries. Masses of types, which a sample tells with an error of its own, can be free beside
+    what is reported: give their shares among the moments, and their totals.
+
+    ``sampled`` moments carry a covariance ``V``; ``known`` ones (aggregates) are taken as given,
+    without error. The weighting is optimal, ``Ω = V⁻¹``, known moments counting as known to 1e-4
+    of their size, unless ``weights`` gives each moment's; errors are
     ``(G'ΩG)⁻¹ G'ΩVΩG (G'ΩG)⁻¹``, ``G`` the Jacobian (Newey and McFadden 1994), and are refused in
     the directions that the moments leave open. ``tied`` maps a parameter to the free one that it
     equals; ``bounds`` are on parameters. The first start is ``economy``, further ones are random
@@ -96,8 +100,10 @@ class _Problem:
     objective: MomentObjective
     labels: tuple[str, ...]  # of the moments
     covariance: np.ndarray  # V of the moments, (M, M)
+    rows: np.ndarray  # of the sample behind each moment, (M,)
     optimal: bool
     observations: int
+    effective_observations: float
 
 
 def _problem(
@@ -142,6 +148,12 @@ def _problem(
     else:
         each = [np.broadcast_to(weights.get(k, 1.0), v.shape).ravel() for k, v in data.items()]
         root = np.diag(np.sqrt(np.concatenate(each)))
+    rows = np.zeros(len(flat))  # what is known is of no rows
+    observations, effective = 0, 0.0
+    if sampled:
+        observations = sampled.observations
+        effective = float(sampled.effective_observations or observations)
+        rows[: len(covariance)] = observations if sampled.rows is None else sampled.rows
     objective = MomentObjective(
         economy, jnp.asarray(flat), jnp.asarray(root), limits_of(economy, free, bounds),
         tuple(free), tuple(tied.items()), tuple(data),
@@ -152,7 +164,9 @@ def _problem(
         labels=tuple(names),
         covariance=full,
         optimal=weights is None,
-        observations=sampled.observations if sampled else 0,
+        rows=rows,
+        observations=observations,
+        effective_observations=effective,
     )
 
 
@@ -170,7 +184,7 @@ def _parameter_defects(
     tied: Mapping[str, str],
     bounds: Mapping[str, tuple[float, float]],
 ) -> list[str]:
-    known = ["technology.affinity", *scalars(economy)]
+    known = ["technology.affinity", *scalars(economy), *masses(economy)]
     defects = [
         f"parameter {name!r} cannot be estimated here{did_you_mean(name, known)}"
         for name in (*free, *tied)
@@ -187,6 +201,8 @@ def _parameter_defects(
             defects.append(f"bounds: {name!r} is no free number")
         elif not low < high:
             defects.append(f"bounds of {name}: {low!r} is not below {high!r}")
+        elif get_parameter(economy, name).ndim:
+            defects.append(f"bounds: {name} is no single number")
         elif not low <= float(get_parameter(economy, name)) <= high:
             defects.append(f"bounds of {name}: the start lies outside; change one of the two")
     if not free:
@@ -253,11 +269,16 @@ def _reported(problem: _Problem, found: list[Found]) -> Estimates:
         start=np.asarray(values(objective, coordinates(objective.economy, objective.free))),
         status=tuple(map(status, rows)),
         covariances={"sandwich": vcov} if sampled else {},
-        fit=Fit(problem.labels, np.asarray(objective.data), model, np.diag(root.T @ root)),
+        fit=Fit(
+            problem.labels, np.asarray(objective.data), model, np.diag(root.T @ root), problem.rows
+        ),
         minima=minima,
         certificate=_certificate(objective, best, jacobian, identification, minima),
         identification=identification,
         observations=problem.observations,
+        effective_observations=problem.effective_observations,
+        skill_names=objective.economy.skill_names,
+        characteristic_names=objective.economy.characteristic_names,
         sensitivity=sensitivity,
         over_identification=(2.0 * best.value, len(root) - identification.rank)
         if sampled and problem.optimal

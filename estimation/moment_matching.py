@@ -59,8 +59,8 @@ class MatchedPairs:
 
     def some(self, rows: np.ndarray) -> "MatchedPairs":
         """Some of the matches, in the units of all."""
-        x, of_x = _distinct(self.x[self.of_x[rows]])
-        y, of_y = _distinct(self.y[self.of_y[rows]])
+        x, of_x = distinct_rows(self.x[self.of_x[rows]])
+        y, of_y = distinct_rows(self.y[self.of_y[rows]])
         omega = self.omega[rows] / self.omega[rows].sum()
         return replace(self, x=x, y=y, of_x=of_x, of_y=of_y, omega=omega)
 
@@ -90,7 +90,9 @@ def matched_pairs(
     defects += _variation_defects(y, unit_y, omega, names_y)
     if defects:
         raise InvalidInput(defects)
-    (x, of_x), (y, of_y) = _distinct(x), _distinct(y)
+    (x, of_x), (y, of_y) = distinct_rows(x), distinct_rows(y)
+    if len(x) * len(y) > MAX_ROWS**2:
+        raise InvalidInput([too_many(len(x), len(y))])
     return MatchedPairs(x, y, of_x, of_y, omega, np.outer(unit_x, unit_y), names_x, names_y)
 
 
@@ -112,7 +114,12 @@ class MomentGap:
 
     def information(self, pairs: MatchedPairs) -> np.ndarray:
         """The Hessian, ``(mn, mn)``."""
-        return np.asarray(fisher_information(self.matching.matches, pairs.x, pairs.y))
+        return np.asarray(fisher_information(self.matching.matches, pairs.x, pairs.y)[0])
+
+    def responses(self, pairs: MatchedPairs) -> tuple[np.ndarray, np.ndarray]:
+        """Derivatives of the multipliers in ``A``, ``(N, mn)`` and ``(J, mn)``."""
+        _, of_x, of_y = fisher_information(self.matching.matches, pairs.x, pairs.y)
+        return np.asarray(of_x), np.asarray(of_y)
 
 
 def match_moments(pairs: MatchedPairs) -> tuple[np.ndarray, int]:
@@ -165,11 +172,14 @@ def moment_gap(
 
 
 @jax.jit
-def fisher_information(pi: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
+def fisher_information(
+    pi: jax.Array, x: jax.Array, y: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Fisher information of a match on ``A``: ``E_π[z z']``, ``(mn, mn)``.
 
-    ``z`` is ``x ⊗ y`` less its projection on functions of ``x`` plus functions of ``y``, whose
-    normal equations have the matrix ``[diag f, π; π', diag g]``.
+    ``z`` is ``x ⊗ y`` less its projection on functions of ``x`` plus functions of ``y``, which are
+    returned too, ``(N, mn)`` and ``(J, mn)``; the normal equations have the matrix
+    ``[diag f, π; π', diag g]``.
     """
     f, g = pi.sum(1), pi.sum(0)
     (n, m), (j, k) = x.shape, y.shape
@@ -186,7 +196,7 @@ def fisher_information(pi: jax.Array, x: jax.Array, y: jax.Array) -> jax.Array:
     )
     beta_x = on_x / f[:, None] - share @ beta_y
     information = second - on_x.T @ beta_x - on_y.T @ beta_y
-    return 0.5 * (information + information.T)
+    return 0.5 * (information + information.T), beta_x, beta_y
 
 
 # ---------------------------------------------------------------- the data
@@ -214,11 +224,6 @@ def _shape_defects(
             f"skills, characteristics and weights have {len(x)}, {len(y)} and {len(omega)} rows; "
             "give one row per match in each"
         )
-    if len(x) > MAX_ROWS:
-        defects.append(
-            f"{len(x)} matches: the matching needs {8e-9 * len(x) ** 2:.0f} GB per array; draw a "
-            f"sample of at most {MAX_ROWS}"
-        )
     for label, values, names in (("skill", x, names_x), ("characteristic", y, names_y)):
         if values.shape[1] != len(names):
             defects.append(f"{label}_names: {len(names)} names for {values.shape[1]} columns")
@@ -231,7 +236,16 @@ def _shape_defects(
     return defects
 
 
-def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def too_many(workers: int, firms: int) -> str:
+    """What is wrong with more types than a matching between them can be held of."""
+    return (
+        f"{workers} distinct workers and {firms} distinct firms: the matching needs "
+        f"{8e-9 * workers * firms:.0f} GB per array; make types, or draw a sample of at most "
+        f"{MAX_ROWS} matches"
+    )
+
+
+def distinct_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The distinct rows, in ascending order, and which of them each row is."""
     order = np.lexsort(values.T[::-1])
     first = np.append(True, np.any(np.diff(values[order], axis=0) != 0, axis=1))

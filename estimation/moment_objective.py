@@ -33,7 +33,7 @@ _STEP = 1e-4
 class MomentObjective:
     """``½ r'r``, ``r = R (m(u) − m̂)``, in coordinates ``u (P,)`` of the free parameters.
 
-    Scales are in logs, affinities and constants relative to ``λ`` of the given economy.
+    Scales and masses are in logs, affinities and constants relative to ``λ`` of the given economy.
     """
 
     economy: Economy
@@ -51,7 +51,7 @@ class MomentObjective:
             old = get_parameter(self.economy, name)
             part = u[first : first + old.size].reshape(old.shape)
             first += old.size
-            value = jnp.exp(part) if _is_scale(name) else part * unit_of(self.economy, name)
+            value = jnp.exp(part) if _in_logs(name) else part * unit_of(self.economy, name)
             economy = with_parameter(economy, name, value)
         for name, source in self.tied:
             economy = with_parameter(economy, name, get_parameter(economy, source))
@@ -120,7 +120,7 @@ value_slopes = jax.jit(jax.jacfwd(MomentObjective.values, argnums=1))
 def coordinates(economy: Economy, free: Sequence[str]) -> np.ndarray:
     """Of the economy itself, ``(P,)``."""
     return np.concatenate([
-        np.ravel(np.log(value) if _is_scale(name) else value / unit_of(economy, name))
+        np.ravel(np.log(value) if _in_logs(name) else value / unit_of(economy, name))
         for name in free
         for value in [get_parameter(economy, name)]
     ])  # fmt: skip
@@ -132,11 +132,9 @@ def limits_of(
     """Bounds on parameters as bounds on coordinates; entries of the affinity have none."""
     ends = []
     for name in free:
-        low_high = np.array(bounds.get(name, (0.0 if _is_scale(name) else -np.inf, np.inf)))
+        low_high = np.array(bounds.get(name, (0.0 if _in_logs(name) else -np.inf, np.inf)))
         with np.errstate(divide="ignore"):
-            scaled = (
-                np.log(low_high) if _is_scale(name) else low_high / unit_of(economy, name).max()
-            )
+            scaled = np.log(low_high) if _in_logs(name) else low_high / unit_of(economy, name).max()
         ends.append(np.tile(scaled, (get_parameter(economy, name).size, 1)))
     low, high = np.vstack(ends).T
     return jnp.asarray(low), jnp.asarray(high)
@@ -151,19 +149,21 @@ def unit_of(economy: Economy, name: str) -> jax.Array:
 
 
 def listed(economy: Economy, names: Sequence[str] | None = None) -> tuple[str, ...]:
-    """A label for every number that can be estimated, or of those parameters."""
-    entries = [
-        f"affinity.{x}.{y}" for x in economy.skill_names for y in economy.characteristic_names
-    ]
-    return tuple(
-        label
-        for name in (("technology.affinity", *scalars(economy)) if names is None else names)
-        for label in (entries if name == "technology.affinity" else [name])
-    )
+    """A label for every number that is reported, or of those parameters."""
+
+    def entries(name: str) -> list[str]:
+        if name == "technology.affinity":
+            rows, columns = economy.skill_names, economy.characteristic_names
+            return [f"affinity.{x}.{y}" for x in rows for y in columns]
+        value = get_parameter(economy, name)
+        return [f"{name}.{k}" for k in range(value.size)] if value.ndim else [name]
+
+    reported = ("technology.affinity", *scalars(economy)) if names is None else names
+    return tuple(label for name in reported for label in entries(name))
 
 
 def scalars(economy: Economy) -> list[str]:
-    """Names of the parameters that are one number and can be estimated."""
+    """Names of the parameters that are one number, can be estimated, and are reported."""
     return [
         name
         for name in parameter_names(economy)
@@ -176,5 +176,10 @@ def is_intensity(name: str) -> bool:
     return name.endswith((".nu_x", ".nu_y"))
 
 
-def _is_scale(name: str) -> bool:
-    return name.startswith("tastes.")
+def masses(economy: Economy) -> list[str]:
+    """Names of the masses of types, which can be estimated beside what is reported."""
+    return [name for name in parameter_names(economy) if name.endswith(".mass")]
+
+
+def _in_logs(name: str) -> bool:
+    return name.startswith("tastes.") or name.endswith(".mass")

@@ -32,6 +32,16 @@ def sd_wage_by_worker(eq: Equilibrium) -> jax.Array:
     return jnp.sqrt(jnp.sum(share * (wages - mean) ** 2, axis=1))
 
 
+def share_by_worker(eq: Equilibrium) -> jax.Array:
+    """Shares of worker types among home matches, ``(N,)``."""
+    return eq.matches[0].sum(1) / eq.matches[0].sum()
+
+
+def share_by_firm(eq: Equilibrium) -> jax.Array:
+    """Shares of firm types among home matches, ``(J,)``."""
+    return eq.matches[0].sum(0) / eq.matches[0].sum()
+
+
 def profit_ratio(eq: Equilibrium) -> jax.Array:
     """``E(r*)/E(r)``, one where firms are indifferent between hiring at home and abroad."""
     return STATISTICS["mean_profit_foreign"](eq) / STATISTICS["mean_profit_home"](eq)
@@ -45,8 +55,14 @@ MOMENTS: dict[str, Callable[[Equilibrium], jax.Array]] = {
     "unemployment_by_worker": lambda eq: unemployment_by_worker(eq)[0],
     "offshoring_share_by_firm": offshoring_share_by_firm,
     "profit_ratio": profit_ratio,
+    "share_by_worker": share_by_worker,
+    "share_by_firm": share_by_firm,
+    "mass_of_workers": lambda eq: eq.economy.home.mass.sum(),
+    "mass_of_firms": lambda eq: eq.economy.firms.mass.sum(),
 } | STATISTICS
-SAMPLED = ("cross_moments", "mean_wage_by_worker", "mean_wage_by_firm", "unemployment_by_worker")
+_DEFAULT = ("cross_moments", "mean_wage_by_worker", "mean_wage_by_firm", "unemployment_by_worker")
+SHARES = ("share_by_worker", "share_by_firm")
+SAMPLED = (*_DEFAULT, *SHARES)
 
 
 @dataclass(frozen=True)
@@ -56,6 +72,8 @@ class SampleMoments:
     data: Mapping[str, np.ndarray]
     covariance: np.ndarray  # (M, M)
     observations: int
+    rows: np.ndarray | None = None  # behind each moment, (M,); all of them where None
+    effective_observations: float | None = None  # (Σω)²/Σω² of the weights
 
 
 def moment_defects(names: Sequence[str]) -> list[str]:
@@ -87,7 +105,7 @@ def sample_moments(
     weights: Any = None,
     *,
     clusters: Any = None,
-    moments: Sequence[str] = SAMPLED,
+    moments: Sequence[str] = _DEFAULT,
 ) -> SampleMoments:
     """Moments of home workers with the covariance of a sample of rows, or of clusters of rows.
 
@@ -129,8 +147,10 @@ def sample_moments(
         "mean_wage_by_worker": (of_worker * wage[:, None], of_worker & matched[:, None]),
         "mean_wage_by_firm": (of_firm * wage[:, None], of_firm),
         "unemployment_by_worker": (of_worker & ~matched[:, None], of_worker),
+        "share_by_worker": (of_worker & matched[:, None], np.tile(matched[:, None], len(x))),
+        "share_by_firm": (of_firm, np.tile(matched[:, None], len(y))),
     }
-    data, influence = {}, []
+    data, influence, rows = {}, [], []
     for name in moments:
         u, v = ratios[name]
         total = weight @ v
@@ -143,8 +163,15 @@ def sample_moments(
         shape = (x.shape[1], y.shape[1]) if name == "cross_moments" else ratio.shape
         data[name] = ratio.reshape(shape)
         influence.append(weight[:, None] * (u - ratio * v) / total)
+        rows.append(v.sum(0))
     parts = np.hstack(influence)
     if clusters is not None:
         of_cluster = np.unique(np.asarray(clusters), return_inverse=True)[1]
         parts = np.stack([np.bincount(of_cluster, column) for column in parts.T], axis=1)
-    return SampleMoments(data, parts.T @ parts, len(workers))
+    return SampleMoments(
+        data=data,
+        covariance=parts.T @ parts,
+        rows=np.concatenate(rows),
+        observations=len(workers),
+        effective_observations=float(1.0 / np.sum(weight**2)),
+    )

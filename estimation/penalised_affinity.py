@@ -8,14 +8,16 @@ potentials belong to the margins of a sample, and ``A`` is all that carries over
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from estimation.affinity import NO_WAGES, of_affinity
 from estimation.certificate import Certificate
+from estimation.estimates import Estimates
 from estimation.moment_matching import MatchedPairs, MomentGap, matched_pairs, moment_gap
-from estimation.penalties import PENALTIES, Penalty
+from estimation.penalties import PENALTIES, Penalty, PenaltyPath
 from matching import InvalidInput
 
 # A path ends at this share of the strength from which on the affinity is zero.
@@ -33,80 +35,6 @@ _RESOLUTION = 1e-13
 _MODEL_MOVES, _MODEL_SHARE = 5000, 1e-4
 
 
-@dataclass(frozen=True)
-class PenaltyPath:
-    """Penalised affinities over strengths, from the one at which all is zero downwards.
-
-    The gain is the log likelihood of a match that was held out, given the margins, over that of
-    matching at random, where ``A = 0``. It is NaN where a fold has no optimum.
-    """
-
-    strengths: np.ndarray  # γ, falling, (G,)
-    affinities: np.ndarray  # (G, m, n)
-    sizes: np.ndarray  # rank, or number of entries that are not zero, (G,)
-    violations: np.ndarray  # by how much each misses its optimality conditions, (G,)
-    gains: np.ndarray  # of each fold, log points a match, (K, G)
-    seed: int  # that drew the folds
-
-    @property
-    def mean_gain(self) -> np.ndarray:
-        """Mean over folds, ``(G,)``."""
-        return self.gains.mean(0)
-
-    @property
-    def std_error(self) -> np.ndarray:
-        """Standard error of the mean over folds, ``(G,)``."""
-        return np.asarray(self.gains.std(0, ddof=1) / np.sqrt(len(self.gains)))
-
-    @property
-    def best(self) -> int:
-        """The strength with the largest mean gain."""
-        return int(np.nanargmax(self.mean_gain))
-
-    @property
-    def one_standard_error(self) -> int:
-        """The largest strength whose mean gain is within one standard error of the best."""
-        least = self.mean_gain[self.best] - self.std_error[self.best]
-        return int(np.argmax(self.mean_gain >= least))
-
-
-@dataclass(frozen=True)
-class PenalisedAffinity:
-    """``A = Φ/λ`` shrunk by a penalty. It has no standard errors: see ``remarks``."""
-
-    affinity: np.ndarray  # A, (m, n), in log points per unit of x times unit of y
-    penalty: str
-    strength: float  # γ, on columns in standard units
-    size: int  # rank, or number of entries that are not zero
-    path: PenaltyPath | None  # None where the strength was given
-    sample_moments: np.ndarray  # E[(x − E x)(y − E y)'] in the sample, (m, n)
-    model_moments: np.ndarray  # the same in the model, (m, n)
-    observations: int
-    effective_observations: float  # (Σω)²/Σω² of the weights; N where they are equal
-    skill_names: tuple[str, ...]
-    characteristic_names: tuple[str, ...]
-    certificate: Certificate
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What a reader has to know of these numbers, a sentence each."""
-        found = [
-            "a penalised affinity is shrunk towards zero by design, and what is zero in it was "
-            "selected by the same data: it has no standard errors, and those of an estimate "
-            "without a penalty on what was selected would be too small"
-        ]
-        if self.path is not None and self.path.best == len(self.path.strengths) - 1:
-            found.append(
-                "the best strength is the smallest tried: the data ask for hardly any penalty"
-            )
-        if self.path is not None and (left_out := int(np.isnan(self.path.mean_gain).sum())):
-            found.append(
-                f"{left_out} of {len(self.path.strengths)} strengths have a fold without an "
-                "optimum and were not chosen from"
-            )
-        return tuple(found)
-
-
 def estimate_penalised_affinity(
     skills: Any,
     characteristics: Any,
@@ -119,14 +47,15 @@ def estimate_penalised_affinity(
     seed: int = 0,
     skill_names: Sequence[str] = (),
     characteristic_names: Sequence[str] = (),
-) -> PenalisedAffinity:
+) -> Estimates:
     """Estimate ``A = Φ/λ`` under a ``penalty``, ``"nuclear"`` or ``"l1"``.
 
     Tables, ``weights`` and names are those of :func:`~estimation.affinity.estimate_affinity`. With
     ``strength`` given the estimate is the optimum at it. Without, a path of so many ``strengths``
     is scored on so many ``folds``, drawn by the ``seed``, and the largest one is taken whose mean
-    gain is within one standard error of the best; the ``path`` holds both. The certificate's
-    gradient is the largest violation of ``−G ∈ γ ∂‖A‖``, found apart from the search.
+    gain is within one standard error of the best; ``penalty`` of the result holds both. It has no
+    standard errors, and its notes say why. The certificate's gradient is the largest violation of
+    ``−G ∈ γ ∂‖A‖``, found apart from the search.
 
     Raises :class:`~matching.errors.InvalidInput` for what ``estimate_affinity`` refuses, for an
     unknown penalty, a negative strength, and for fewer than two folds or more than matches.
@@ -135,7 +64,7 @@ def estimate_penalised_affinity(
     >>> x = np.repeat([-1.0, 1.0], 4)
     >>> y = np.array([-1.0, -1.0, -1.0, 1.0, -1.0, 1.0, 1.0, 1.0])
     >>> estimate = estimate_penalised_affinity(x, y, strength=0.1)
-    >>> float(estimate.affinity[0, 0].round(6))  # atanh of the correlation less γ, 0.5 − 0.1
+    >>> float(estimate.affinity()[0, 0].round(6))  # atanh of the correlation less γ, 0.5 − 0.1
     0.423649
     """
     pairs = matched_pairs(skills, characteristics, weights, skill_names, characteristic_names)
@@ -144,28 +73,27 @@ def estimate_penalised_affinity(
         raise InvalidInput(defects)
     kind = PENALTIES[penalty]
     zero = _at_zero(pairs)
-    path, place = None, 0
     if strength is None:
         grid = np.geomspace(1.0, _WEAKEST, strengths) * kind.dual_norm(zero.point.gradient)
-        optima = _path(pairs, kind, grid, _OPTIMUM)
-        path = PenaltyPath(
-            strengths=grid,
-            affinities=np.array([found.affinity for found in optima]) / pairs.units,
-            sizes=np.array([kind.size(found.affinity) for found in optima]),
-            violations=np.array(
-                [
-                    kind.violation(found.affinity, found.point.gradient, gamma)
-                    for found, gamma in zip(optima, grid, strict=True)
-                ]
-            ),
-            gains=_gains(pairs, kind, grid, folds, seed),
-            seed=seed,
-        )
-        place = path.one_standard_error
-        strength = float(grid[place])
+        optima, gains = _path(pairs, kind, grid, _OPTIMUM), _gains(pairs, kind, grid, folds, seed)
     else:
+        grid, gains = np.array([strength]), np.empty((0, 1))
         optima = [_optimum(pairs, kind, strength, zero, _OPTIMUM)]
-    return _result(pairs, penalty, strength, optima[place], path)
+    path = PenaltyPath(
+        penalty=penalty,
+        strengths=grid,
+        affinities=np.array([found.affinity for found in optima]) / pairs.units,
+        sizes=np.array([kind.size(found.affinity) for found in optima]),
+        violations=np.array(
+            [
+                kind.violation(found.affinity, found.point.gradient, gamma)
+                for found, gamma in zip(optima, grid, strict=True)
+            ]
+        ),
+        gains=gains,
+        seed=seed,
+    )
+    return _result(pairs, kind, optima[path.chosen], path)
 
 
 # ---------------------------------------------------------------- the choice of the strength
@@ -272,30 +200,22 @@ def _model_optimum(
 # ---------------------------------------------------------------- the result
 
 
-def _result(
-    pairs: MatchedPairs, penalty: str, strength: float, found: _Optimum, path: PenaltyPath | None
-) -> PenalisedAffinity:
+def _result(pairs: MatchedPairs, kind: Penalty, found: _Optimum, path: PenaltyPath) -> Estimates:
     """The optimum in the units of the data, its certificate computed anew."""
-    kind, a, point = PENALTIES[penalty], found.affinity, moment_gap(found.affinity, pairs)
-    eigenvalues = np.linalg.eigvalsh(point.information(pairs))
-    return PenalisedAffinity(
-        affinity=a / pairs.units,
-        penalty=penalty,
-        strength=strength,
-        size=kind.size(a),
-        path=path,
-        sample_moments=pairs.moments * pairs.units,
-        model_moments=(pairs.moments + point.gradient) * pairs.units,
-        observations=len(pairs.omega),
-        effective_observations=pairs.effective,
-        skill_names=pairs.skill_names,
-        characteristic_names=pairs.characteristic_names,
-        certificate=Certificate(
-            gradient=kind.violation(a, point.gradient, strength),
-            curvature=float(eigenvalues[0] / eigenvalues[-1]),
-            margin_residual=float(point.matching.max_residual),
-            iterations=found.iterations,
-        ),
+    a, point = found.affinity, moment_gap(found.affinity, pairs)
+    information = point.information(pairs)
+    eigenvalues = np.linalg.eigvalsh(information)
+    certificate = Certificate(
+        gradient=kind.violation(a, point.gradient, path.strength),
+        curvature=float(eigenvalues[0] / eigenvalues[-1]),
+        margin_residual=float(point.matching.max_residual),
+        iterations=found.iterations,
+    )
+    model = pairs.moments + point.gradient
+    return replace(
+        of_affinity(pairs, a, model, information, certificate, {}),
+        penalty=path,
+        notes=(NO_WAGES, *path.notes),
     )
 
 

@@ -74,3 +74,73 @@ PENALTIES = {
         counts="entries that are not zero",
     ),
 }
+
+
+@dataclass(frozen=True)
+class PenaltyPath:
+    """Penalised affinities over strengths, from the one at which all is zero downwards.
+
+    The gain is the log likelihood of a match that was held out, given the margins, over that of
+    matching at random, where ``A = 0``. It is NaN where a fold has no optimum. Of a strength that
+    was given the path has one point and no folds.
+    """
+
+    penalty: str
+    strengths: np.ndarray  # γ on columns in standard units, falling, (G,)
+    affinities: np.ndarray  # (G, m, n)
+    sizes: np.ndarray  # rank, or number of entries that are not zero, (G,)
+    violations: np.ndarray  # by how much each misses its optimality conditions, (G,)
+    gains: np.ndarray  # of each fold, log points a match, (K, G)
+    seed: int  # that drew the folds
+
+    @property
+    def mean_gain(self) -> np.ndarray:
+        """Mean over folds, ``(G,)``."""
+        return self.gains.mean(0)
+
+    @property
+    def std_error(self) -> np.ndarray:
+        """Standard error of the mean over folds, ``(G,)``."""
+        return np.asarray(self.gains.std(0, ddof=1) / np.sqrt(len(self.gains)))
+
+    @property
+    def best(self) -> int:
+        """The strength with the largest mean gain."""
+        return int(np.nanargmax(self.mean_gain)) if len(self.gains) else 0
+
+    @property
+    def chosen(self) -> int:
+        """The largest strength whose mean gain is within one standard error of the best."""
+        if not len(self.gains):
+            return 0
+        least = self.mean_gain[self.best] - self.std_error[self.best]
+        return int(np.argmax(self.mean_gain >= least))
+
+    @property
+    def strength(self) -> float:
+        """The strength that was given or chosen."""
+        return float(self.strengths[self.chosen])
+
+    @property
+    def size(self) -> int:
+        """Rank, or number of entries that are not zero, of the estimate."""
+        return int(self.sizes[self.chosen])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader has to know of these numbers, a sentence each."""
+        found = [
+            "A penalised affinity is shrunk towards zero by design, and what is zero in it was "
+            "selected by the same data: it has no standard errors, and those of an estimate "
+            "without a penalty on what was selected would be too small"
+        ]
+        if len(self.gains) and self.best == len(self.strengths) - 1:
+            found.append(
+                "The best strength is the smallest tried: the data ask for hardly any penalty"
+            )
+        if left_out := int(np.isnan(self.mean_gain).sum()) if len(self.gains) else 0:
+            found.append(
+                f"{left_out} of {len(self.strengths)} strengths have a fold without an optimum "
+                "and were not chosen from"
+            )
+        return tuple(found)

@@ -7,8 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from estimation.affinity import AffinityEstimate
-
 
 @dataclass(frozen=True)
 class Saliency:
@@ -29,8 +27,10 @@ class Saliency:
     rank_p_values: np.ndarray  # of rank 0, 1, ..., K − 1, (K,)
 
 
-def saliency(estimate: AffinityEstimate) -> Saliency:
-    """Decompose an affinity matrix estimated on standardised columns (Dupuy and Galichon 2014).
+def saliency(affinity: np.ndarray, covariance: np.ndarray) -> Saliency:
+    """Decompose an affinity matrix ``(m, n)`` of standardised columns (Dupuy and Galichon 2014).
+
+    ``covariance (mn, mn)`` is that of its entries row by row.
 
     Standard errors use the derivatives of singular values and vectors, which hold where singular
     values are positive and distinct; where a value is zero within its error they say little. Ranks
@@ -38,25 +38,25 @@ def saliency(estimate: AffinityEstimate) -> Saliency:
     ``Ω`` its covariance, chi-squared with ``(m − k)(n − k)`` degrees of freedom (Kleibergen and
     Paap 2006).
     """
-    u, s, vt = np.linalg.svd(estimate.affinity, full_matrices=False)
+    u, s, vt = np.linalg.svd(affinity, full_matrices=False)
     sign = np.sign(u[np.argmax(np.abs(u), axis=0), np.arange(len(s))])
     u, v = u * sign, vt.T * sign
     gradient = (u[:, None, :] * v[None, :, :]).reshape(-1, len(s)).T  # ∂s/∂A, (K, mn)
     total = s.sum()
     of_shares = gradient / total - np.outer(s, gradient.sum(0)) / total**2
     errors_u, errors_v = (
-        _delta(slope.reshape(*slope.shape[:2], -1), estimate.covariance)
-        for slope in map(np.asarray, jax.jacfwd(_loadings)(jnp.asarray(estimate.affinity)))
+        _delta(slope.reshape(*slope.shape[:2], -1), covariance)
+        for slope in map(np.asarray, jax.jacfwd(_loadings)(jnp.asarray(affinity)))
     )
     return Saliency(
         singular_values=s,
         shares=s / total,
-        share_std_errors=_delta(of_shares, estimate.covariance),
+        share_std_errors=_delta(of_shares, covariance),
         skill_loadings=u,
         characteristic_loadings=v,
         skill_loading_std_errors=errors_u,
         characteristic_loading_std_errors=errors_v,
-        rank_p_values=np.array([_rank_p_value(estimate, k) for k in range(len(s))]),
+        rank_p_values=np.array([_rank_p_value(affinity, covariance, k) for k in range(len(s))]),
     )
 
 
@@ -71,10 +71,10 @@ def _delta(slopes: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(variance, 0.0))
 
 
-def _rank_p_value(estimate: AffinityEstimate, rank: int) -> float:
-    u, _, vt = np.linalg.svd(estimate.affinity)
+def _rank_p_value(affinity: np.ndarray, covariance: np.ndarray, rank: int) -> float:
+    u, _, vt = np.linalg.svd(affinity)
     rest_u, rest_v = u[:, rank:], vt[rank:].T
-    left = (rest_u.T @ estimate.affinity @ rest_v).ravel()
+    left = (rest_u.T @ affinity @ rest_v).ravel()
     onto = np.kron(rest_u, rest_v)  # of entries row by row
-    omega = onto.T @ estimate.covariance @ onto
+    omega = onto.T @ covariance @ onto
     return float(scipy.stats.chi2.sf(left @ np.linalg.solve(omega, left), len(left)))

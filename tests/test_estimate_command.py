@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from estimation import estimate_affinity
+from estimation import estimate_affinity, estimate_penalised_affinity
 from matching import InvalidInput, solve_equilibrium, statistics
 from shorematch.calibrating import calibrate_file
 from shorematch.denmark import economy_path
 from shorematch.estimates.estimating import estimate_file
+from shorematch.estimates.stored_estimates import load_run
 from shorematch.files.economy_file import read_economy, write_economy
 
 DATA = Path(os.environ.get("SHOREMATCH_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -49,12 +50,13 @@ def test_estimates_in_the_run_folder_are_those_of_the_library(tmp_path):
     written = pd.read_csv(tmp_path / "out" / "estimates.csv")
     assert list(written.columns) == [
         "parameter", "group", "year", "estimate", "std_error", "ci_low", "ci_high", "start",
-        "status",
+        "status", "unit", "verdict",
     ]  # fmt: skip
     assert list(written["parameter"]) == ["affinity.skill.size", "affinity.age.size"]
-    assert set(written["status"]) == {"certified"}
+    assert set(written["status"]) == {"free"}
+    assert set(written["verdict"]) == {"CERTIFIED"}
     raw = estimate_affinity(frame[["skill", "age"]], frame["size"], frame["w"])
-    t = (raw.affinity / raw.std_errors).ravel()
+    t = raw.values / raw.std_errors()
     np.testing.assert_allclose(written["estimate"] / written["std_error"], t, rtol=1e-8)
     fit = pd.read_csv(tmp_path / "out" / "fit.csv")
     np.testing.assert_allclose(fit["model"], fit["data"], atol=1e-9)
@@ -98,7 +100,7 @@ def test_missing_values_are_an_error_or_counted_never_silently_dropped(tmp_path)
     used = frame.dropna()
     raw = estimate_affinity(used[["skill", "age"]], used["size"], used["w"])
     written = pd.read_csv(tmp_path / "out" / "estimates.csv")
-    t = (raw.affinity / raw.std_errors).ravel()
+    t = raw.values / raw.std_errors()
     np.testing.assert_allclose(written["estimate"] / written["std_error"], t, rtol=1e-8)
 
 
@@ -145,7 +147,45 @@ def test_a_sample_sorted_without_exception_is_written_and_reported_as_failed(tmp
     (tmp_path / "run.toml").write_text(run)
     assert estimate_file(tmp_path / "run.toml", tmp_path / "out") == 2
     assert "FAILED" in capsys.readouterr().out
-    assert set(pd.read_csv(tmp_path / "out" / "estimates.csv")["status"]) == {"failed"}
+    assert set(pd.read_csv(tmp_path / "out" / "estimates.csv")["verdict"]) == {"FAILED"}
+
+
+def test_a_penalised_matrix_has_no_errors_and_its_path_is_a_table(tmp_path, capsys):
+    frame = write_matches(tmp_path)
+    penalty = '[affinity]\npenalty = "nuclear"\nstrengths = 4\nfolds = 3\n'
+    (tmp_path / "run.toml").write_text(RUN + penalty)
+    assert estimate_file(tmp_path / "run.toml", tmp_path / "out") == 0
+    written = pd.read_csv(tmp_path / "out" / "estimates.csv")
+    assert written["std_error"].isna().all()
+    assert "no standard errors" in capsys.readouterr().out
+    path = pd.read_csv(tmp_path / "out" / "penalty.csv")
+    assert path["size"].iloc[0] == 0
+    assert (path["chosen"] == "chosen").sum() == 1
+    (part,) = load_run(tmp_path / "out")
+    direct = estimate_penalised_affinity(
+        frame[["skill", "age"]],
+        frame["size"],
+        frame["w"],
+        strength=part.estimates.penalty.strength,
+    )
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    units = {
+        name: column["standard_deviation"]
+        for name, column in manifest["standardised"]["columns"].items()
+    }
+    scale = units["size"] * np.array([units["skill"], units["age"]])
+    np.testing.assert_allclose(part.estimates.values, direct.values * scale, rtol=1e-7)
+    assert {p.stem for p in (tmp_path / "out" / "figures").iterdir()} == {
+        "affinity", "saliency", "covariances", "penalty",
+    }  # fmt: skip
+
+
+def test_keys_of_another_estimator_are_refused(tmp_path):
+    write_matches(tmp_path)
+    for extra, owner in (("draws = 10", "three steps"), ("starts = 3", "minimum distance")):
+        (tmp_path / "run.toml").write_text(RUN + f"[inference]\n{extra}\n")
+        with pytest.raises(InvalidInput, match=owner):
+            estimate_file(tmp_path / "run.toml", tmp_path / "out")
 
 
 @pytest.mark.skipif(not COUPLES.is_file(), reason=f"no data at {COUPLES}")

@@ -242,15 +242,16 @@ def test_the_example_with_wages_leaves_the_files_and_parameters_described(tmp_pa
         assert f"`{stem}`" in text or f"`{stem}/`" in text, name
 
 
-def test_the_example_of_the_three_steps_leaves_the_files_described(tmp_path):
+def test_the_examples_on_types_leave_the_files_described(tmp_path):
     text = write_examples("run-files.md", tmp_path)
     simulate_file(economy_path(2006), tmp_path / "register.csv", 20_000, seed=1, wage_error=3.0)
-    assert estimate_file(tmp_path / "three_steps.toml", tmp_path / "run") == 0
     section = text[text.index("## The slides' three steps") :]
     tables = {"parameters.tex", "parameters.md", "economy_denmark.csv", "economy_china.csv"}
-    for path in (tmp_path / "run").iterdir():
-        if path.name not in tables:
-            assert f"`{path.name}`" in section or f"`{path.name}/`" in section, path.name
+    for name in ("three_steps", "minimum_distance"):
+        assert estimate_file(tmp_path / f"{name}.toml", tmp_path / name) == 0
+        for path in (tmp_path / name).iterdir():
+            if path.name not in tables:
+                assert f"`{path.name}`" in section or f"`{path.name}/`" in section, path.name
 
 
 def test_the_example_calibration_is_the_shipped_one_and_leaves_the_files_described(tmp_path, demo):

@@ -65,8 +65,9 @@ def test_noiseless_data_and_aggregates_return_every_parameter(danish_2006):
         for o in danish_2006.origins
     )
     start = replace(
-        danish_2006, origins=blank, affinity=jnp.asarray(found.affinity),
-        lambda_x=jnp.asarray(found.lambda_x), lambda_y=jnp.asarray(found.lambda_y),
+        danish_2006, origins=blank, affinity=jnp.asarray(found.affinity()),
+        lambda_x=jnp.asarray(found["tastes.lambda_x"]),
+        lambda_y=jnp.asarray(found["tastes.lambda_y"]),
     )  # fmt: skip
     for mine, theirs in zip(
         calibrate(start, known).economy.origins, truth.economy.origins, strict=True
@@ -107,7 +108,9 @@ def test_noiseless_matches_and_aggregates_return_the_whole_economy(danish_2006, 
             get_parameter(found.economy, name), get_parameter(truth.economy, name), rtol=1e-8,
             atol=1e-12, err_msg=name,
         )  # fmt: skip
-    assert found.names[1:] == ("tastes.lambda_x", "tastes.lambda_y", *market.rests_on)
+    assert found.names[1:] == (
+        "tastes.lambda_x", "tastes.lambda_y", *market.rests_on, "cost_of_offshoring",
+    )  # fmt: skip
 
 
 def test_draws_are_estimates_of_resampled_clusters_and_spread_as_errors_say(
@@ -118,12 +121,15 @@ def test_draws_are_estimates_of_resampled_clusters_and_spread_as_errors_say(
     pairs = np.arange(len(data.wage)) // 2
     market = market_of(danish_2006, equilibrium)
     found = estimated(danish_2006, data, clusters=pairs, market=market, draws=400, seed=3)
-    assert not found.failed.any()
-    drawn = np.column_stack([
-        np.asarray(get_parameter(found.draws, name)).reshape(400)
-        for name in ("technology.affinity", *found.names[1:])
+    assert not found.bootstrap.failed.any()
+    drawn = found.bootstrap.values
+    economies = np.column_stack([
+        np.asarray(get_parameter(found.bootstrap.economies, name)).reshape(400)
+        for name in ("technology.affinity", *found.names[1:-1])
     ])  # fmt: skip
-    np.testing.assert_allclose(drawn.std(0) / found.std_errors, 1.0, atol=0.2)
+    np.testing.assert_allclose(economies, drawn[:, :-1], rtol=1e-12)
+    np.testing.assert_allclose(found.std_errors("bootstrap"), drawn.std(0, ddof=1), rtol=1e-9)
+    np.testing.assert_allclose(drawn.std(0) / found.std_errors(), 1.0, atol=0.2)
     home = (data.origin == 0) & (data.firm_type >= 0)
     labels = np.unique(pairs[home], return_inverse=True)[1]
     rng = np.random.default_rng([3, *b"bootstrap"])
@@ -154,7 +160,7 @@ def test_all_parameters_lie_within_three_standard_errors_at_100_000_workers(
     data = simulate_matches(equilibrium, 100_000, seed=2006, wage_error=3.0)
     found = estimated(danish_2006, data)
     assert found.certificate.verdict == "CERTIFIED"
-    assert np.all(np.abs(found.values - TRUTH) < 3 * found.std_errors)
+    assert np.all(np.abs(found.values - TRUTH) < 3 * found.std_errors())
 
 
 def test_standard_errors_are_the_spread_of_estimates(danish_2006, equilibrium):
@@ -164,7 +170,7 @@ def test_standard_errors_are_the_spread_of_estimates(danish_2006, equilibrium):
         for seed in range(60)
     ]
     spread = np.std([found.values for found in draws], axis=0)
-    errors = np.mean([found.std_errors for found in draws], axis=0)
+    errors = np.mean([found.std_errors() for found in draws], axis=0)
     np.testing.assert_allclose(errors / spread, 1.0, atol=0.28)
     ends = np.array([found.confint() for found in draws])
     covered = (ends[:, :, 0] < TRUTH) & (ends[:, :, 1] > TRUTH)
@@ -183,6 +189,16 @@ def test_a_sample_too_small_for_the_scales_is_said_and_its_intervals_allow_for_i
     assert ends[0].mean() == pytest.approx(found.values[0] - found.bias[0], rel=1e-12)
 
 
+def test_wages_that_say_nothing_of_the_scales_leave_no_error_at_all(danish_2006, equilibrium):
+    data = simulate_matches(equilibrium, 2_000, seed=4)
+    noise = replace(data, wage=100.0 + np.random.default_rng(0).normal(size=len(data.wage)))
+    found = estimated(danish_2006, noise)
+    assert {"tastes.lambda_x", "tastes.lambda_y"} & found.identification.names
+    assert np.all(np.isnan(found.std_errors()))
+    assert found.certificate.verdict == "DOUBTFUL"
+    assert "hardly identified" in " ".join(found.certificate.doubts)
+
+
 def test_errors_of_clusters_count_copies_once(danish_2006, equilibrium):
     """Each row twice, clustered by original, has the errors of each row once."""
     data = simulate_matches(equilibrium, 5_000, seed=1, wage_error=3.0)
@@ -191,7 +207,7 @@ def test_errors_of_clusters_count_copies_once(danish_2006, equilibrium):
     rows = np.repeat(np.arange(len(data.wage)), 2)
     copied = estimated(danish_2006, type(data)(**twice), clusters=rows)
     np.testing.assert_allclose(copied.values, once.values, rtol=1e-9)
-    np.testing.assert_allclose(copied.std_errors, once.std_errors, rtol=1e-9)
+    np.testing.assert_allclose(copied.std_errors(), once.std_errors(), rtol=1e-9)
 
 
 def test_money_scales_all_three_alike(danish_2006, equilibrium):

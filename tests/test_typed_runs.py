@@ -1,6 +1,7 @@
 """Runs of the three steps: simulated files in, an economy that solves out, and no microdata."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,11 @@ import pytest
 from estimation import Aggregates, calibrate
 from matching import InvalidInput, get_parameter, parameter_names, solve_equilibrium, statistics
 from shorematch.estimates.estimating import estimate_file
+from shorematch.estimates.match_files import read_sample
+from shorematch.estimates.run_file import read_run
+from shorematch.estimates.stored_estimates import load_run
+from shorematch.estimates.typed_estimation import estimate_types
+from shorematch.estimates.typed_samples import typed_samples
 from shorematch.files.draw_files import read_draws
 from shorematch.files.economy_file import read_economy, write_economy
 from shorematch.simulating import simulate_file
@@ -103,6 +109,93 @@ def test_draws_belong_to_the_economy_and_spread_as_the_standard_errors_say(out):
         spread = np.std(np.asarray(get_parameter(draws.economies, name)))
         # 50 draws leave 10 % of error
         assert spread / written.loc[name, "std_error"] == pytest.approx(1.0, abs=0.35), name
+
+
+def test_a_stored_run_is_read_back_as_it_was_with_its_data_gone(out, folder, tmp_path):
+    elsewhere = shutil.copytree(out, tmp_path / "elsewhere")  # without data and run file beside it
+    (part,) = load_run(elsewhere)
+    estimates = part.estimates
+    file = read_run(folder / "run.toml")
+    sample = read_sample(folder / "run.toml", file.data)
+    (typed,) = typed_samples(folder / "run.toml", file, sample)[0]
+    fresh = estimate_types(file, typed)
+    pd.testing.assert_frame_equal(
+        pd.DataFrame(estimates.tidy()), pd.DataFrame(fresh.tidy()), rtol=1e-12
+    )
+    for kind in ("sandwich", "bootstrap"):
+        np.testing.assert_array_equal(estimates.vcov(kind), fresh.vcov(kind))
+    np.testing.assert_array_equal(estimates.confint(0.9), fresh.confint(0.9))
+    np.testing.assert_array_equal(estimates.fit.data, fresh.fit.data)
+    np.testing.assert_array_equal(estimates.affinity(), fresh.affinity())
+    assert estimates.certificate == fresh.certificate
+    assert estimates.identification.rank == fresh.identification.rank
+    assert float(statistics(solve_equilibrium(estimates.economy))["welfare"]) == float(
+        statistics(solve_equilibrium(fresh.economy))["welfare"]
+    )
+
+
+def test_a_folder_of_another_kind_is_not_read_as_a_run(tmp_path):
+    with pytest.raises(InvalidInput) as caught:
+        load_run(tmp_path)
+    assert len(caught.value.defects) == 4
+
+
+MINIMUM_DISTANCE = RUN.replace('"three steps"', '"minimum distance"').replace(
+    "draws = 50",
+    """\
+starts = 2
+[types]
+workers = "deciles"
+[parameters]
+tied = { "tastes.lambda_y" = "tastes.lambda_x" }
+bounds = { "tastes.lambda_x" = [5.0, 60.0] }
+""",
+)
+
+
+def test_minimum_distance_starts_from_the_three_steps_and_fits_moments_of_rows(
+    folder, truth, capsys
+):
+    (folder / "distance.toml").write_text(MINIMUM_DISTANCE, encoding="utf-8")
+    assert estimate_file(folder / "distance.toml", folder / "distance") == 0
+    written = pd.read_csv(folder / "distance" / "estimates.csv").set_index("parameter")
+    for name in ("tastes.lambda_x", "origin.denmark.constant", "origin.china.nu_x"):
+        value = float(get_parameter(truth, name))
+        assert abs(written.loc[name, "estimate"] - value) < 3 * written.loc[name, "std_error"]
+    assert written.loc["tastes.lambda_y", "status"] == "tied"
+    assert written.loc["origin.denmark.outside_option", "status"] == "fixed"
+    (part,) = load_run(folder / "distance")
+    found = part.estimates
+    assert found.over_identification[1] == 51 + 6 - 2 - 1 - (8 + 20)
+    assert len(found.minima) == 2
+    assert found.sensitivity.shape == (len(found.names), len(found.fit.names))
+    assert "cost of offshoring" in capsys.readouterr().out
+    files = [path for path in (folder / "distance").iterdir() if path.is_file()]
+    assert len(files) <= 15
+    assert solve_equilibrium(found.economy).status == 0
+
+
+def test_what_minimum_distance_cannot_do_is_said_at_once(folder, tmp_path):
+    data = json.dumps(str(folder / "data.csv"))
+    text = (
+        MINIMUM_DISTANCE.replace('"data.csv"', data)
+        + """\
+fixed = { "tastes.lambda_z" = 1.0 }
+free = ["technology.affinity", "tastes.lambda_x"]
+[moments]
+sampled = ["cross_moment"]
+aggregates = ["wage_shares"]
+"""
+    )
+    (tmp_path / "run.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInput) as caught:
+        estimate_file(tmp_path / "run.toml", tmp_path / "out")
+    said = str(caught.value)
+    assert "did you mean 'cross_moments'" in said
+    assert "did you mean 'wage_share'" in said
+    assert "'tastes.lambda_z' is no number of the economy" in said
+    assert "origin.china.nu_y: is neither free, fixed nor tied" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_at_most_fifteen_files_are_left_and_no_pickle(out):

@@ -77,7 +77,7 @@ def test_the_run_folder_holds_the_librarys_estimates(run):
     np.testing.assert_allclose(written["std_error"], direct.std_errors(), rtol=1e-7)
     certificate = json.loads((out / "certificate.json").read_text(encoding="utf-8"))
     assert code == (0 if certificate["verdict"] == "CERTIFIED" else 2)
-    assert len(certificate["optima"]) == 2
+    assert len(certificate["minima"]) == 2
     assert certificate["verdict"] == direct.certificate.verdict
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimation import estimate_affinity, estimate_three_steps
-from estimation.moment_matching import MAX_ROWS
+from estimation.moment_matching import MAX_ROWS, distinct_rows, too_many
 from estimation.variation import collinear
 from shorematch.console import console
 from shorematch.estimates.match_files import Sample, read_sample, samples_of
@@ -69,7 +69,10 @@ def _findings(file: RunFile, group: str, year: str, rows: Sample) -> Iterator[st
             columns = (values - values.mean(0)) / (spread * np.sqrt(len(values)))
             for involved in collinear(columns, names):
                 yield f"{where}columns {involved} are collinear; leave one of them out"
-    if file.home is None and len(rows.matched) > MAX_ROWS:
+    workers, firms = (len(distinct_rows(v)[0]) for v in (rows.skills, rows.characteristics))
+    if file.estimator == "affinity" and workers * firms > MAX_ROWS**2:
+        yield f"{where}{too_many(workers, firms)}"
+    if file.estimator == "wages" and len(rows.matched) > MAX_ROWS:
         yield (
             f"{where}{len(rows.matched)} matches are more than the {MAX_ROWS} that this estimator "
             "takes; draw a sample"

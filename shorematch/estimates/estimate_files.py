@@ -1,20 +1,23 @@
-"""What every estimator leaves: estimates, their covariance, the fit of moments, certificates."""
+"""What every estimator leaves: estimates, covariances, fit, certificate, economies and draws."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from estimation import Certificate
+from estimation import Certificate, Estimates
 from matching import InvalidInput
-from shorematch.files.run_folder import write_csv, write_json
+from shorematch.files.draw_files import DRAWS, Draws, write_draws
+from shorematch.files.economy_file import write_economy
+from shorematch.files.run_folder import safe_names, write_csv, write_json
 
-# Two-sided 95 % of a normal.
-QUANTILE = 1.959963984540054
 _VERDICTS = ("CERTIFIED", "DOUBTFUL", "FAILED")
+CONDITIONS = ("gradient", "curvature", "margin_residual", "iterations")
+SCALARS = ("observations", "effective_observations", "r_squared")
+TEXTS = ("skill_names", "characteristic_names", "notes")
 
 
 @dataclass(frozen=True)
@@ -23,14 +26,7 @@ class Part:
 
     group: str
     year: str
-    names: Sequence[str]
-    values: np.ndarray
-    covariance: np.ndarray
-    intervals: np.ndarray  # 95 %, (P, 2)
-    start: Sequence[float]
-    certificate: Certificate
-    fit: pd.DataFrame  # moment, data, model, weight
-    further: dict[str, Any] = field(default_factory=dict)  # goes into certificate.json
+    estimates: Estimates
 
     @property
     def label(self) -> str:
@@ -38,20 +34,17 @@ class Part:
         return ", ".join(text for text in (self.group, self.year) if text)
 
     @property
-    def std_errors(self) -> np.ndarray:
-        """Standard errors, ``(P,)``; NaN where there is none."""
-        return np.sqrt(np.diag(self.covariance))
-
-    @property
-    def status(self) -> str:
-        """The verdict, as ``estimates.csv`` has it."""
-        return self.certificate.verdict.lower()
+    def certificate(self) -> Certificate:
+        """That of its estimates."""
+        return self.estimates.certificate
 
 
-def normal_intervals(values: np.ndarray, covariance: np.ndarray) -> np.ndarray:
-    """95 % intervals of normal estimates, ``(P, 2)``."""
-    reach = QUANTILE * np.sqrt(np.diag(covariance))
-    return np.column_stack([values - reach, values + reach])
+def without_thin_moments(estimates: Estimates, smallest_cell: int) -> Estimates:
+    """Moments of some rows, but of fewer than may be shown, have neither data nor model."""
+    fit = estimates.fit
+    thin = (fit.rows > 0) & (fit.rows < smallest_cell)
+    data, model = (np.where(thin, np.nan, values) for values in (fit.data, fit.model))
+    return replace(estimates, fit=replace(fit, data=data, model=model))
 
 
 def worst_verdict(parts: Sequence[Part]) -> str:
@@ -66,93 +59,120 @@ def located(file: str, group: str, year: str, error: InvalidInput) -> InvalidInp
     return InvalidInput([f"{file}{where}, {text}" for text in error.defects])
 
 
+# ---------------------------------------------------------------- writing
+
+
 def write_parts(folder: Path, parts: Sequence[Part], derived: pd.DataFrame) -> None:
-    """Write the four files, part below part, ``derived`` being further rows of estimates."""
+    """Write the files of all parts, part below part, ``derived`` being further rows of estimates.
+
+    Economies and their draws lie in the folder itself, or in one of ``economies`` each.
+    """
+    found = [part.estimates for part in parts]
+    rows = [pd.DataFrame(e.tidy()).drop(columns="rests_on") for e in found]
     estimates = [
-        _in_part(
-            part,
-            parameter=part.names,
-            estimate=part.values,
-            std_error=part.std_errors,
-            ci_low=part.intervals[:, 0],
-            ci_high=part.intervals[:, 1],
-            start=part.start,
-            status=part.status,
-        )
-        for part in parts
+        _in_part(part, frame.assign(verdict=part.certificate.verdict))
+        for part, frame in zip(parts, rows, strict=True)
     ]
     write_csv(folder / "estimates.csv", pd.concat([*estimates, derived]))
     vcov = [
-        _in_part(part, parameter=part.names, **dict(zip(part.names, part.covariance, strict=True)))
+        _in_part(part, _by_parameter(part, part.estimates.names, covariance, kind=kind))
         for part in parts
+        for kind, covariance in part.estimates.covariances.items()
     ]
-    write_csv(folder / "vcov.csv", pd.concat(vcov))
+    write_csv(folder / "vcov.csv", pd.concat(vcov) if vcov else _no_covariance())
     fit = [
-        _in_part(
-            part,
-            moment=part.fit["moment"],
-            data=part.fit["data"],
-            model=part.fit["model"],
-            difference=part.fit["model"] - part.fit["data"],
-            weight=part.fit["weight"],
-        )
+        _in_part(part, pd.DataFrame({
+            "moment": part.estimates.fit.names,
+            "data": part.estimates.fit.data,
+            "model": part.estimates.fit.model,
+            "difference": part.estimates.fit.model - part.estimates.fit.data,
+            "weight": part.estimates.fit.weight,
+            "rows": part.estimates.fit.rows.astype(int),
+        }))
         for part in parts
-    ]
+    ]  # fmt: skip
     write_csv(folder / "fit.csv", pd.concat(fit))
+    sensitivity = [
+        _in_part(part, _by_parameter(part, part.estimates.fit.names, part.estimates.sensitivity))
+        for part in parts if part.estimates.sensitivity is not None
+    ]  # fmt: skip
+    if sensitivity:
+        write_csv(folder / "sensitivity.csv", pd.concat(sensitivity))
     write_json(folder / "certificate.json", certificates(parts))
+    for place, part in zip(economy_folders(folder, parts), parts, strict=True):
+        economy, bootstrap = part.estimates.economy, part.estimates.bootstrap
+        if economy is None:
+            continue
+        place.mkdir(parents=True, exist_ok=True)
+        write_economy(economy, place)
+        if bootstrap is not None and bootstrap.economies is not None:
+            write_draws(place / DRAWS, Draws(bootstrap.economies, bootstrap.failed))
 
 
 def certificates(parts: Sequence[Part]) -> dict[str, Any]:
     """The certificate of the run: of its one part, or the worst verdict above all of them."""
     if len(parts) == 1:
-        return certificate_summary(parts[0].certificate) | parts[0].further
+        return _certified(parts[0].estimates)
     listed = [
-        {"group": part.group, "year": part.year}
-        | certificate_summary(part.certificate)
-        | part.further
-        for part in parts
+        {"group": part.group, "year": part.year} | _certified(part.estimates) for part in parts
     ]
     return {"verdict": worst_verdict(parts), "parts": listed}
 
 
-def certificate_summary(certificate: Certificate) -> dict[str, Any]:
-    """The conditions of the optimum, the verdict, and its reasons."""
-    return {
+def _certified(estimates: Estimates) -> dict[str, Any]:
+    """The verdict with its reasons, and everything else that is known of the estimates."""
+    certificate, identification = estimates.certificate, estimates.identification
+    kept: dict[str, Any] = {
         "verdict": certificate.verdict,
         "reasons": [*certificate.failures, *certificate.doubts],
-        **{key: value for key, value in vars(certificate).items() if key != "remarks"},
+        **{key: getattr(certificate, key) for key in (*CONDITIONS, "remarks")},
+        **{key: getattr(estimates, key) for key in (*SCALARS, *TEXTS)},
+        "identification": vars(identification),
+        "rests_on": dict(estimates.rests_on),
+        "profile_intervals": dict(estimates.profiles),
+        "minima": [
+            {**vars(one), "values": dict(zip(estimates.names, one.values, strict=True))}
+            for one in estimates.minima
+        ],
     }
+    if estimates.bias is not None:
+        kept["bias"] = dict(zip(estimates.names, estimates.bias, strict=True))
+    if estimates.over_identification is not None:
+        value, freedom = estimates.over_identification
+        kept["over_identification"] = {
+            "J": value, "degrees_of_freedom": freedom, "p_value": estimates.j_p_value,
+        }  # fmt: skip
+    if estimates.bootstrap is not None:
+        failed = estimates.bootstrap.failed
+        kept["bootstrap"] = {"draws": len(failed), "failed": int(failed.sum())}
+    if estimates.penalty is not None:
+        path = estimates.penalty
+        kept["penalty"] = {**vars(path), "strength": path.strength, "size": path.size}
+    return kept
 
 
-def printed_number(value: float, digits: int = 3) -> str:
-    """A number as tables print it; a dash where there is none."""
-    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def side_by_side(parts: Sequence[Part]) -> pd.DataFrame:
-    """Parts in columns: estimates over standard errors (in parentheses) over 95 % intervals."""
-    names = list(dict.fromkeys(name for part in parts for name in part.names))
-    columns: dict[str, list[str]] = {"parameter": [t for name in names for t in (name, "", "")]}
-    for part in parts:
-        rows = dict(
-            zip(part.names, zip(part.values, part.std_errors, part.intervals, strict=True),
-                strict=True)
-        )  # fmt: skip
-        cells = []
-        for name in names:
-            value, error, (low, high) = rows.get(name, (np.nan, np.nan, (np.nan, np.nan)))
-            known = not np.isnan(error)
-            ends = f"[{printed_number(low)}, {printed_number(high)}]"
-            cells += [printed_number(value), f"({printed_number(error)})" if known else "",
-                      "" if np.isnan(low) else ends]  # fmt: skip
-        columns[part.label or "estimate"] = cells
-    frame = pd.DataFrame(columns)
-    return frame[(frame != "").any(axis=1)].reset_index(drop=True)
-
-
-def _in_part(part: Part, **columns: Any) -> pd.DataFrame:
-    """Columns of a file, the first followed by the part's group and year."""
-    frame = pd.DataFrame(columns)
+def _in_part(part: Part, frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame with the part's group and year behind its first column."""
+    frame = frame.copy()
     frame.insert(1, "group", part.group)
     frame.insert(2, "year", part.year)
     return frame
+
+
+def _by_parameter(part: Part, columns: Sequence[str], values: Any, **further: str) -> pd.DataFrame:
+    """A row per parameter of a part, ``further`` columns in front of its values."""
+    frame = pd.DataFrame(values, columns=list(columns))
+    for key, value in ({"parameter": list(part.estimates.names)} | further).items():
+        frame.insert(list(further).index(key) + 1 if key in further else 0, key, value)
+    return frame
+
+
+def _no_covariance() -> pd.DataFrame:
+    return pd.DataFrame(columns=["parameter", "group", "year", "kind"])
+
+
+def economy_folders(folder: Path, parts: Sequence[Part]) -> list[Path]:
+    """Where the economy of each part lies."""
+    if len(parts) == 1:
+        return [folder]
+    return [folder / "economies" / name for name in safe_names([part.label for part in parts])]

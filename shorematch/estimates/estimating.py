@@ -1,45 +1,38 @@
 """``shorematch estimate``: from a file of matches to estimates, tables and figures."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from estimation import AffinityEstimate, estimate_affinity, saliency
+from estimation import Estimates, estimate_affinity, estimate_penalised_affinity
+from estimation.estimates import COST
 from matching import InvalidInput
 from shorematch.console import console
 from shorematch.estimates.affinity_figures import draw_affinity
-from shorematch.estimates.affinity_tables import NOT_IDENTIFIED, affinity_part, write_affinity
+from shorematch.estimates.affinity_tables import write_affinity
 from shorematch.estimates.estimate_files import (
     Part,
     certificates,
     located,
+    without_thin_moments,
     worst_verdict,
     write_parts,
 )
 from shorematch.estimates.match_files import Sample, read_sample, samples_of
 from shorematch.estimates.run_file import RunFile, read_run, resolved
-from shorematch.estimates.three_step_figures import draw_typed
-from shorematch.estimates.three_step_results import (
-    changes,
-    estimate_types,
-    typed_part,
-    withheld,
-    write_typed,
-)
+from shorematch.estimates.typed_estimation import estimate_types
+from shorematch.estimates.typed_figures import draw_typed
+from shorematch.estimates.typed_results import changes, withheld, write_typed
 from shorematch.estimates.typed_samples import cell_columns, typed_samples
-from shorematch.estimates.wage_estimation import estimate_wages, read_basis
+from shorematch.estimates.wage_estimation import estimate_wages, read_basis, wage_unit
 from shorematch.estimates.wage_figures import draw_wages
-from shorematch.estimates.wage_tables import wage_part, write_wages
+from shorematch.estimates.wage_tables import write_wages
 from shorematch.files.manifest import Run
 from shorematch.files.run_folder import safe_names
-
-_NORMALISED = (
-    "Amenities of workers' columns alone and productivity of jobs' columns alone cancel out of "
-    "matches and wages; the constant is the wage equation's, its multipliers having mean zero."
-)
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,8 @@ class _Found:
     parts: list[Part]
     gists: list[str]  # of each part, a sentence
     identified: str  # what the data tell, and what rests on a normalisation
-    write: Callable[[Path], Any]  # tables and figures into a folder
+    tables: Callable[[Path], Any]  # into a folder
+    draw: Callable[[Path, Part, str], Any]  # figures of a part into a folder, under a stem
     derived: pd.DataFrame = field(default_factory=pd.DataFrame)  # rows of estimates.csv
     files: dict[str, str] = field(default_factory=dict)  # further files read → SHA-256
 
@@ -61,16 +55,16 @@ def estimate_file(run_path: Path, out: Path) -> int:
     """
     run = Run(["estimate", run_path], out)
     file = read_run(run_path)
-    estimator = {"affinity": _affinity, "wages": _wages, "three steps": _three_steps}[
-        file.estimator
-    ]
+    estimator = {"affinity": _affinity, "wages": _wages}.get(file.estimator, _typed)
     with run.folder() as folder:
         sample = read_sample(run_path, file.data, cell_columns(file))
         run.lap("read")
         found = estimator(run_path, file, sample)
         run.lap("estimate")
         write_parts(folder, found.parts, found.derived)
-        found.write(folder)
+        found.tables(folder)
+        for stem, part in zip(_stems(found.parts), found.parts, strict=True):
+            found.draw(folder / "figures", part, stem)
         (folder / "run.toml").write_text(resolved(file), encoding="utf-8", newline="\n")
         run.read(run_path.parent, sample.files | found.files)
         columns = {n: {"mean": m, "standard_deviation": s} for n, (m, s) in sample.units.items()}
@@ -86,23 +80,23 @@ def estimate_file(run_path: Path, out: Path) -> int:
 
 def _affinity(_: Path, file: RunFile, sample: Sample) -> _Found:
     """Who works where, without wages."""
-    estimates = []
-    for group, year, rows in samples_of(sample):
-        estimate = _estimate_affinity(file, rows, group, year)
-        estimates.append((affinity_part(group, year, estimate), estimate, saliency(estimate)))
-
-    def write(folder: Path) -> None:
-        write_affinity(folder, estimates)
-        stems = _stems([part for part, _, _ in estimates])
-        for stem, (_, estimate, indices) in zip(stems, estimates, strict=True):
-            draw_affinity(folder / "figures", estimate, indices, stem)
-
-    gists = [
-        f"Saliency: index pairs carry {', '.join(f'{100 * share:.2f}' for share in found.shares)} "
-        "% of the sorting"
-        for _, _, found in estimates
+    parts = [
+        _part(file, group, year, partial(_estimate_affinity, file, rows))
+        for group, year, rows in samples_of(sample)
     ]
-    return _Found([part for part, _, _ in estimates], gists, NOT_IDENTIFIED, write)
+    shares = [100 * part.estimates.saliency().shares for part in parts]
+    gists = [
+        f"Saliency: index pairs carry {', '.join(f'{share:.2f}' for share in of_part)} % of the "
+        "sorting"
+        for of_part in shares
+    ]
+    return _Found(
+        parts,
+        gists,
+        " ".join(dict.fromkeys(note for part in parts for note in part.estimates.notes)),
+        tables=lambda folder: write_affinity(folder, parts),
+        draw=lambda folder, part, stem: draw_affinity(folder, part.estimates, stem),
+    )
 
 
 def _wages(run_path: Path, file: RunFile, sample: Sample) -> _Found:
@@ -110,64 +104,87 @@ def _wages(run_path: Path, file: RunFile, sample: Sample) -> _Found:
     keys = file.wages
     assert keys is not None
     basis = read_basis(run_path.name, file.data, keys)
-    results = []
-    for group, year, rows in samples_of(sample):
-        result = estimate_wages(file.data, keys, file.inference, basis, rows)
-        results.append((wage_part(group, year, result), result))
-
-    def write(folder: Path) -> None:
-        write_wages(folder, results)
-        stems = _stems([part for part, _ in results])
-        for stem, (_, result) in zip(stems, results, strict=True):
-            draw_wages(folder / "figures", result, stem)
-
+    parts = [
+        Part(group, year, without_thin_moments(
+            estimate_wages(file.data, keys, file.inference, basis, rows), file.data.smallest_cell
+        ))
+        for group, year, rows in samples_of(sample)
+    ]  # fmt: skip
     gists = [
         f"Taste scales: workers {e['scale.worker']:.4g}, firms {e['scale.firm']:.4g}; "
-        f"R² {e.r_squared:.3f}, objective {e.objective:.4f}"
-        for e in (result.estimate for _, result in results)
+        f"R² {e.r_squared:.3f}, objective {-min(one.objective for one in e.minima):.4f}"
+        for e in (part.estimates for part in parts)
     ]
-    return _Found([part for part, _ in results], gists, _NORMALISED, write)
+    unit = wage_unit(keys)
+    return _Found(
+        parts,
+        gists,
+        " ".join(parts[0].estimates.notes),
+        tables=lambda folder: write_wages(folder, parts),
+        draw=lambda folder, part, stem: draw_wages(folder, part.estimates, unit, stem),
+    )
 
 
-def _three_steps(run_path: Path, file: RunFile, sample: Sample) -> _Found:
-    """Matches between types and their wages, then the levels from aggregates."""
+def _typed(run_path: Path, file: RunFile, sample: Sample) -> _Found:
+    """Matches between types and their wages, with the levels of a market."""
     samples, files = typed_samples(run_path, file, sample)
-    results = []
-    for typed in samples:
-        try:
-            result = estimate_types(file, typed)
-        except InvalidInput as error:
-            raise located(file.data.matches, typed.group, typed.year, error) from error
-        results.append((typed_part(result), result))
-    parts = [part for part, _ in results]
-
-    def write(folder: Path) -> None:
-        write_typed(folder, results)
-        for stem, (part, result) in zip(_stems(parts), results, strict=True):
-            draw_typed(folder / "figures", part, result, stem)
-
-    gists = [
-        f"Φ, λ and levels from {e.observations} matches; R² of the wage equation {e.r_squared:.3f}"
-        for e in (result.estimate for _, result in results)
+    whole = [
+        _part(file, typed.group, typed.year, partial(estimate_types, file, typed))
+        for typed in samples
     ]
+    # types of few rows are microdata, and so are economies of them
+    parts = [
+        replace(part, estimates=replace(part.estimates, economy=None, bootstrap=None))
+        if any(thin.any() for thin in typed.thin_types)
+        else part
+        for part, typed in zip(whole, samples, strict=True)
+    ]
+    what = file.estimator.capitalize()
     assumed = [f"{name} rests on {reason}" for name, reason in samples[0].market.rests_on.items()]
-    identified = "; ".join([*assumed, *withheld([result for _, result in results])])
-    return _Found(parts, gists, identified, write, changes(results), files)
+    least = file.data.smallest_cell
+    return _Found(
+        parts,
+        [f"{what}: {_gist(part.estimates)}" for part in parts],
+        "; ".join([*assumed, *withheld(parts, samples)]),
+        tables=lambda folder: write_typed(folder, parts, samples, what),
+        draw=lambda folder, part, stem: draw_typed(folder, part.estimates, least, stem),
+        derived=changes(parts),
+        files=files,
+    )
 
 
-def _estimate_affinity(
-    file: RunFile, sample: Sample, group: str, year: str
-) -> AffinityEstimate:  # fmt: skip
+def _gist(estimates: Estimates) -> str:
+    text = f"Φ, λ and levels from {estimates.observations} rows"
+    if COST in estimates.names:
+        text += f"; cost of offshoring {estimates[COST]:.4g}"
+    if estimates.r_squared is not None:
+        text += f"; R² of the wage equation {estimates.r_squared:.3f}"
+    if estimates.over_identification is not None:
+        value, freedom = estimates.over_identification
+        text += f"; J {value:.1f} with {freedom} degrees of freedom, p {estimates.j_p_value:.3f}"
+    return text
+
+
+def _part(file: RunFile, group: str, year: str, estimate: Callable[[], Estimates]) -> Part:
+    """A part, its defects located in the file of matches."""
     try:
-        return estimate_affinity(
-            sample.skills,
-            sample.characteristics,
-            sample.weights,
-            skill_names=file.data.worker_columns,
-            characteristic_names=file.data.firm_columns,
-        )
+        return Part(group, year, without_thin_moments(estimate(), file.data.smallest_cell))
     except InvalidInput as error:
         raise located(file.data.matches, group, year, error) from error
+
+
+def _estimate_affinity(file: RunFile, sample: Sample) -> Estimates:
+    names: dict[str, Any] = {
+        "skill_names": file.data.worker_columns,
+        "characteristic_names": file.data.firm_columns,
+    }
+    x, y, weights = sample.skills, sample.characteristics, sample.weights
+    if file.affinity is not None:
+        keys = file.affinity.model_dump()
+        return estimate_penalised_affinity(x, y, weights, **keys, seed=file.inference.seed, **names)
+    clusters = sample.clusters if file.inference.clustered else None
+    estimates = estimate_affinity(x, y, weights, clusters=clusters, **names)
+    return estimates.ruled_by(file.inference.std_errors or "information")
 
 
 def _stems(parts: Sequence[Part]) -> list[str]:

@@ -17,16 +17,39 @@ _Yearly = float | dict[str, float]
 _YearlyShare = _Share | dict[str, _Share]
 _YearlyPositive = _Positive | dict[str, _Positive]
 _TYPED = ("types", "home", "firms", "foreign")
+# estimator → its sections
+_SECTIONS = {
+    "affinity": ("affinity",),
+    "wages": ("wages",),
+    "three steps": _TYPED,
+    "minimum distance": (*_TYPED, "moments", "parameters"),
+}
+_NEEDED = {"wages": "wages", "three steps": "home", "minimum distance": "home"}
+# key of [inference] → estimators that use it
+_USED_BY = {
+    "std_errors": ("affinity", "wages"),
+    "draws": ("three steps",),
+    "starts": ("wages", "minimum distance"),
+}
 
 
 class InferenceKeys(FileModel):
     """The section ``[inference]``: errors, starts and draws."""
 
-    std_errors: Literal["sandwich", "information"] = "sandwich"
+    std_errors: Literal["sandwich", "information"] | None = None  # the estimator's
     clustered: bool = True  # by firm, where the data name its column
     draws: Annotated[int, Field(ge=0)] = 0  # of the bootstrap; 0: none
     starts: Annotated[int, Field(ge=1)] = 1  # the first is fixed, further ones are random
     seed: Annotated[int, Field(ge=0)] = 0
+
+
+class AffinityKeys(FileModel):
+    """The section ``[affinity]``: a penalty on the matrix."""
+
+    penalty: Literal["nuclear", "l1"]
+    strength: Annotated[float, Field(ge=0)] | None = None  # chosen by cross-validation if left out
+    strengths: Annotated[int, Field(ge=2)] = 20  # that are tried
+    folds: Annotated[int, Field(ge=2)] = 5
 
 
 class WageKeys(FileModel):
@@ -58,6 +81,22 @@ class TypeKeys(FileModel):
 
     workers: Cutting = "deciles"
     firms: Cutting = "deciles"
+
+
+class MomentKeys(FileModel):
+    """The section ``[moments]`` of minimum distance: what the model is fitted to."""
+
+    sampled: list[Name] | None = None  # of rows; all that the data have where left out
+    aggregates: list[Name] | None = None  # of the market; likewise
+
+
+class ParameterKeys(FileModel):
+    """The section ``[parameters]`` of minimum distance: all are free but what stands here."""
+
+    free: list[Name] | None = None
+    fixed: dict[str, float] = Field(default_factory=dict)
+    tied: dict[str, Name] = Field(default_factory=dict)  # parameter → the free one that it equals
+    bounds: dict[str, tuple[float, float]] = Field(default_factory=dict)
 
 
 class HomeKeys(FileModel):
@@ -96,33 +135,41 @@ class ForeignKeys(TableKeys):
 class RunFile(FileModel):
     """A run file of ``estimate``."""
 
-    estimator: Literal["affinity", "wages", "three steps"]
+    estimator: Literal["affinity", "wages", "three steps", "minimum distance"]
     data: MatchData
+    affinity: AffinityKeys | None = None
     wages: WageKeys | None = None
     types: TypeKeys | None = None
     home: HomeKeys | None = None
     firms: FirmKeys | None = None
     foreign: ForeignKeys | None = None
+    moments: MomentKeys | None = None
+    parameters: ParameterKeys | None = None
     inference: InferenceKeys = InferenceKeys()
 
     @model_validator(mode="after")
     def _sections_of_the_estimator(self) -> "RunFile":
-        own = {"affinity": (), "wages": ("wages",)}.get(self.estimator, _TYPED)
-        for name in ("wages", *_TYPED):
-            if getattr(self, name) is not None and name not in own:
-                owner = "wages" if name == "wages" else "three steps"
-                raise ValueError(f'the section [{name}] belongs to estimator = "{owner}"')
-        needed = {"wages": "wages", "three steps": "home"}.get(self.estimator)
+        own = _SECTIONS[self.estimator]
+        for section in {name for names in _SECTIONS.values() for name in names}:
+            if getattr(self, section) is not None and section not in own:
+                owners = " or ".join(f'"{e}"' for e, names in _SECTIONS.items() if section in names)
+                raise ValueError(f"the section [{section}] belongs to estimator = {owners}")
+        needed = _NEEDED.get(self.estimator)
         if needed and getattr(self, needed) is None:
             raise ValueError(f'estimator = "{self.estimator}" needs a section [{needed}]')
         if self.estimator != "affinity" and self.data.wage is None:
             raise ValueError(f'estimator = "{self.estimator}" needs the key wage in [data]')
         if self.estimator == "wages" and self.data.weight is not None:
             raise ValueError('estimator = "wages" takes no weight: every match counts once')
-        if self.estimator != "wages" and self.inference.std_errors != "sandwich":
-            raise ValueError('std_errors = "information" belongs to estimator = "wages"')
+        defaults = InferenceKeys()
+        for key, users in _USED_BY.items():
+            if self.estimator not in users and getattr(self.inference, key) != getattr(
+                defaults, key
+            ):
+                owners = " or ".join(f'"{user}"' for user in users)
+                raise ValueError(f"{key} in [inference] belongs to estimator = {owners}")
         if self.data.standardise is None:
-            how = "none" if own == _TYPED else "ddof1"
+            how = "none" if "types" in own else "ddof1"
             data = self.data.model_copy(update={"standardise": how})
             return self.model_copy(update={"data": data})
         return self

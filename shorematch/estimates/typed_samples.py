@@ -26,7 +26,23 @@ class TypedSample:
     firms: Cells
     worker_type: np.ndarray  # of each match, (N,)
     firm_type: np.ndarray  # (N,)
+    unmatched_type: np.ndarray  # of home's workers without a match
     market: Market
+
+    @property
+    def smallest_cell(self) -> int:
+        """What has fewer rows may not be shown."""
+        return self.rows.data.smallest_cell
+
+    @property
+    def thin_types(self) -> list[np.ndarray]:
+        """Types of either side with fewer rows than may be shown."""
+        return [cells.count < self.smallest_cell for cells in (self.workers, self.firms)]
+
+    @property
+    def weights(self) -> np.ndarray:
+        """Sampling weights of the matches, ``(N,)``."""
+        return self.rows.weights_of(self.rows.matched)
 
     @property
     def counts(self) -> np.ndarray:
@@ -77,6 +93,7 @@ def typed_samples(
                         firms,
                         worker_type.loc[rows_used].to_numpy(),
                         firm_type.loc[rows_used].to_numpy(),
+                        worker_type.loc[part.unmatched.index].to_numpy(),
                         market,
                     )
                 )

@@ -1,27 +1,14 @@
 """The estimator ``wages`` of a run file: its keys, its data and its estimate."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from estimation import Basis, WageEstimate, estimate_with_wages, make_basis, profile_interval
-from estimation.likelihood import SCALES
+from estimation import Basis, Estimates, estimate_with_wages, make_basis
 from matching import InvalidInput
 from shorematch.estimates.match_files import MatchData, Sample, not_positive
 from shorematch.estimates.run_file import InferenceKeys, WageKeys
 from shorematch.files.defects import InputError
-
-
-@dataclass(frozen=True)
-class WageResult:
-    """An estimate, and the profile intervals of its scales where they were asked for."""
-
-    estimate: WageEstimate
-    wage: str  # "log wage" or "wage"
-    std_errors: str  # which covariance the tables show
-    starts: dict[str, float]  # parameter → start; what least squares finds has none
-    profile: dict[str, tuple[float, float]]  # scale → 95 % interval
 
 
 def read_basis(file: str, data: MatchData, keys: WageKeys) -> Basis:
@@ -36,7 +23,7 @@ def read_basis(file: str, data: MatchData, keys: WageKeys) -> Basis:
 
 def estimate_wages(
     data: MatchData, keys: WageKeys, inference: InferenceKeys, basis: Basis, sample: Sample
-) -> WageResult:
+) -> Estimates:
     """Estimate on the sample of a run file, profile intervals included."""
     wages = sample.wages
     assert wages is not None
@@ -51,22 +38,21 @@ def estimate_wages(
     workers = dict(zip(data.worker_columns, sample.skills.T, strict=True))
     jobs = dict(zip(data.firm_columns, sample.characteristics.T, strict=True))
     try:
-        estimate = estimate_with_wages(
+        estimates = estimate_with_wages(
             wages,
             workers,
             jobs,
             basis,
             clusters=sample.clusters if inference.clustered else None,
+            profile=keys.profile,
             starts=inference.starts,
             seed=inference.seed,
         )
     except InvalidInput as error:
         raise InvalidInput([f"{data.matches}, {text}" for text in error.defects]) from error
-    profile = {
-        scale: profile_interval(estimate, wages, workers, jobs, basis, scale)
-        for scale in (SCALES if keys.profile else ())
-    }
-    interactions = {term.name for term in basis.interactions}
-    starts = {name: 0.0 for name in estimate.names if name.partition(".")[2] in interactions}
-    name = "log wage" if keys.logarithm else "wage"
-    return WageResult(estimate, name, inference.std_errors, starts, profile)
+    return estimates.ruled_by(inference.std_errors or "sandwich")
+
+
+def wage_unit(keys: WageKeys) -> str:
+    """What estimates are in units of."""
+    return "log wage" if keys.logarithm else "wage"
