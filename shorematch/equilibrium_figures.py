@@ -15,7 +15,6 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
 
 from counterfactuals.paths import (
     IntegrationPath,
@@ -36,7 +35,6 @@ from shorematch.drawing import extent, finish, grid, legend, line_styles, save_f
 Equilibria = Mapping[str, Equilibrium]
 
 _FAINT = -5.0  # log densities below this share the darkest colour
-_PERCENT = FuncFormatter(lambda share, _: f"{100 * share:.6g}")
 
 
 # ---------------------------------------------------------------- figures
@@ -179,7 +177,7 @@ def _integration(
             continue
         met = np.array([Status(code).converged for code in np.asarray(path.status)])
         own = [] if path.own is None else [path.own]
-        for ax, values in ((left, path.mean_wage), (right, path.offshoring_rate)):
+        for ax, values in ((left, path.mean_wage), (right, 100 * path.offshoring_rate)):
             ax.plot(path.gap, np.where(met, values, np.nan), **style, markevery=own, label=label)
         if not met.all():
             missing = f"{(~met).sum()} of {met.size} points"
@@ -188,7 +186,6 @@ def _integration(
     if any(path is not None and path.own is not None for path in paths.values()):
         caveats.append(f"A marker is the economy at its own {what}.")
     left.invert_xaxis()
-    right.yaxis.set_major_formatter(_PERCENT)
     y_labels = [f"Mean home wage ({money})", "Offshoring (% of home matches)"]
     finish(figure, panels, x_label, y_labels, caveats)
     legend(figure, left)
@@ -252,20 +249,22 @@ def _profiles(
     apart: bool = False,
     money: str | None = None,
 ) -> Figure:
-    """One line per equilibrium of ``profile(eq) = (types, values, weights)``."""
+    """One line per equilibrium of ``profile(eq) = (types, values, weights)``.
+
+    ``percent`` draws shares in per cent.
+    """
     series = list(_series(equilibria))
     apart = apart and len(series) > 1
     figure, panels = grid(len(series), min(3, len(series))) if apart else grid(1, 1)
     for k, (label, style, eq) in enumerate(series):
         ax = panels.flat[k if apart else 0]
         x, y = _averages(*profile(eq))
+        y = 100 * y if percent else y
         # of many types or lines only some bear a marker, and not the same ones on every line
         step = max(1, min(max(-(-len(x) // 12), 2 if len(series) > 3 else 1), len(x)))
         ax.plot(x, y, **style, markevery=(k % step, step), label=label)
         if apart:
             ax.set_title(textwrap.fill(label, 84 // panels.shape[1]))
-        if percent:
-            ax.yaxis.set_major_formatter(_PERCENT)
     finish(figure, panels, x_label, [y_label], _caveats(equilibria, money))
     if not apart:
         legend(figure, panels[0, 0])

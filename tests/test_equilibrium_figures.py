@@ -51,8 +51,11 @@ def note(figure):
 # each figure's values, written out in NumPy from matches and wages alone
 BY_HAND = {
     "wage_by_skill": lambda eq: (X, (eq.matches[0] * eq.wages[0]).sum(1) / eq.matches[0].sum(1)),
-    "unemployment_by_skill": lambda eq: (X, 1 - eq.matches[0].sum(1) / eq.economy.home.mass),
-    "offshoring_by_firm": lambda eq: (Y, eq.matches[1].sum(0) / sum(eq.matches).sum(0)),
+    "unemployment_by_skill": lambda eq: (
+        X,
+        100 * (1 - eq.matches[0].sum(1) / eq.economy.home.mass),
+    ),
+    "offshoring_by_firm": lambda eq: (Y, 100 * eq.matches[1].sum(0) / sum(eq.matches).sum(0)),
     "match_quality_by_firm": lambda eq: (Y, X @ eq.matches[0] / eq.matches[0].sum(0)),
 }
 
@@ -120,7 +123,7 @@ def test_point_of_a_path_that_has_not_converged_is_not_drawn(path):
     whole, line = figure.axes[0].lines
     np.testing.assert_array_equal(whole.get_ydata(), path.mean_wage)
     np.testing.assert_array_equal(line.get_ydata(), [150.0, np.nan, 146.0, 130.0])
-    np.testing.assert_array_equal(figure.axes[1].lines[1].get_ydata(), [0.0, np.nan, 0.02, 0.1])
+    np.testing.assert_array_equal(figure.axes[1].lines[1].get_ydata(), [0.0, np.nan, 2.0, 10.0])
     assert line.get_markevery() == [2]
     assert "“broken”: 1 of 4 points" in note(figure)
     assert "“none”: no path" in note(figure)

@@ -33,8 +33,9 @@ table { border-collapse: collapse; font-size: 0.84rem; line-height: 1.35;
   border-bottom: 2px solid var(--ink); }
 th { font-weight: 600; vertical-align: bottom; position: sticky; top: 0; background: white;
   border-bottom: 1px solid var(--ink); }
-th, td { padding: 0.2rem 0.75rem; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; padding-left: 0.2rem; }
+th, td { padding: 0.2rem 0.75rem; text-align: right; } td { white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; padding-left: 0.2rem; position: sticky;
+  left: 0; background: white; } th:first-child { z-index: 1; }
 th.words, td.words { text-align: left; } td.words { white-space: normal; max-width: 40rem; }
 td.words:not(:first-child) { overflow-wrap: anywhere; min-width: 8rem; }
 tr.below td { color: var(--soft); font-size: 0.78rem; padding-top: 0; }
@@ -44,7 +45,10 @@ figure { margin: 0; max-width: 100%; } img { max-width: 100%; height: auto; disp
 figcaption { margin-top: 0.3rem; }
 details { margin: 0.4rem 0; } .inside { margin: 0.2rem 0 0.8rem 1.2rem; }
 summary { cursor: pointer; padding: 0.2rem 0; }
-@media print { section { break-before: page; } .scroll { max-height: none; } }
+@media print { section { break-before: page; } figure, tr { break-inside: avoid; }
+  .scroll { max-height: none; overflow: visible; } table { font-size: 0.55rem; }
+  th { position: static; } th, td { padding: 0.1rem 0.3rem; } tr.below td { font-size: 0.5rem; } }
+@page { size: landscape; }
 """
 _WORDS = re.compile(r"(?!nan|inf)[^\W\d_]|/")  # how a cell begins that is no number
 _HEAD = (

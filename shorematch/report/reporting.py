@@ -64,7 +64,7 @@ def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) ->
             for name, folder in runs.items()
             for file, sha in copy_paper_files(folder, made / name, stamps[name])
         ]
-        parts = [*_contents(names)]
+        parts = [*_contents(names, compare=compare)]
         if compare:
             frames = compare_runs(runs)
             parts += _side_by_side(runs, frames)
@@ -73,7 +73,7 @@ def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) ->
         write_csv(made / "files.csv", pd.DataFrame(copied, columns=columns))
         for name, folder in runs.items():
             title = f"<h2>{html.escape(name)}</h2>" if len(runs) > 1 else ""
-            parts += [f'<section id="{html.escape(name)}">{title}',
+            parts += [f'<section id="run-{html.escape(name)}">{title}',
                       *_head(folder, stamps[name]), *_run(folder), "</section>"]  # fmt: skip
         text = page("shorematch report" if len(runs) > 1 else names[0], parts)
         (made / "report.html").write_text(text, encoding="utf-8", newline="\n")
@@ -105,10 +105,12 @@ def _is_run(folder: Path) -> bool:
     return folder.is_dir() and any(True for name in names for _ in folder.rglob(name))
 
 
-def _contents(names: Sequence[str]) -> Iterator[str]:
+def _contents(names: Sequence[str], *, compare: bool) -> Iterator[str]:
     if len(names) > 1:
+        links = {"side-by-side": "Side by side"} if compare else {}
         items = "".join(
-            f'<li><a href="#{html.escape(name)}">{html.escape(name)}</a></li>' for name in names
+            f'<li><a href="#{html.escape(place)}">{html.escape(text)}</a></li>'
+            for place, text in (links | {f"run-{name}": name for name in names}).items()
         )
         yield f"<nav><ol>{items}</ol></nav>"
 
@@ -226,19 +228,27 @@ def _sweep(folder: Path) -> Iterator[str]:
         yield paragraph(f"{bad} of {len(status)} points are not certified.", "bad")
     if missing := plan["points"] - len(status):
         yield paragraph(f"{missing} of {plan['points']} points are missing.", "bad")
+    if not (bad or missing):
+        yield paragraph("All points are certified.")
     numbers = found[found["statistic"] != "status"]
     values = numbers.groupby(["scenario", "statistic"], sort=False)["value"]
     summed = pd.DataFrame({
         "size": values.size(), "mean": values.mean(),
         "low": values.quantile(0.05), "high": values.quantile(0.95),
     })  # fmt: skip
-    cells = [
-        f"{mean:.5g}" if size == 1 else f"{mean:.5g} ({low:.5g} to {high:.5g})"
-        for size, mean, low, high in summed.itertuples(index=False)
-    ]
-    frame = pd.Series(cells, summed.index).unstack("statistic", sort=False).reset_index()
-    yield paragraph("Means over the points of a scenario, with their 5 % and 95 % quantiles.")
-    yield _frame(frame, "table.parquet", rows=len(frame))
+    means = summed["mean"].unstack("statistic", sort=False)
+    ranges = summed.apply(_range, axis=1).unstack("statistic", sort=False)
+    rows = [["scenario", *means.columns]]
+    for name in means.index:
+        rows.append([str(name), *map(rounded, means.loc[name])])
+        if any(below := list(ranges.loc[name])):  # the quantiles of a scenario of several points
+            rows.append(["", *below])
+    yield paragraph("Means over the points of a scenario, above their 5 % and 95 % quantiles.")
+    yield table(rows)
+
+
+def _range(row: pd.Series) -> str:
+    return "" if row["size"] == 1 else f"{rounded(row['low'])} to {rounded(row['high'])}"
 
 
 def _pictures(folder: Path) -> list[Path]:
