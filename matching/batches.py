@@ -1,20 +1,22 @@
 """Many economies that differ in numbers alone, solved by one compiled program.
 
 Lanes are solved in chunks that fit a memory budget, padded to one size so that nothing is compiled
-twice, on as many threads as there are processors. The first chunk, spread over all lanes, starts
-from nothing; all others start from what a polynomial fitted to it predicts, so that they need few
-steps and nearly the same number of them: a chunk runs until its slowest lane is done. The second
-chunk tells how many steps are usual; a lane that takes longer is left, and finished later together
-with others like it.
+twice, on as many threads as there are processors. The first chunks, each spread over all lanes,
+start from nothing; the next from what is predicted from those (:mod:`matching.prediction`), and all
+others from what is predicted from both, so that they need few steps and nearly the same number of
+them: a chunk runs until its slowest lane is done. The second wave tells how many steps are usual; a
+lane that takes longer is left, and finished later together with others like it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import pairwise
 from multiprocessing import cpu_count
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from matching.blas import one_blas_thread
@@ -24,6 +26,13 @@ from matching.equilibrium import Equilibrium, equilibrium_of
 from matching.errors import InvalidInput, require_float64
 from matching.kernel_choice import choose_kernel
 from matching.memory import available_bytes, gigabytes
+from matching.prediction import (
+    Prediction,
+    fit_prediction,
+    market_numbers,
+    no_prediction,
+    predicted,
+)
 from matching.solvers import MAX_ITER
 from matching.status import Status
 
@@ -33,13 +42,10 @@ _CACHE_BYTES = 8e6
 _MATRICES = 16
 # Smaller batches are padded beyond this, so that they share programs.
 _FEWEST = 8
-# Most Newton and certificate steps of a lane.
-_ALL = (MAX_ITER["newton"], CERTIFICATE_STEPS)
-# Chunks after the second stop at the steps that this share of its lanes took; certificates at so
-# many.
-_USUAL, _USUAL_CERTIFICATE = 0.9, 4
-# The fit has at least this many solved lanes for each of its coefficients.
-_LANES_PER_COEFFICIENT = 4
+# Newton and certificate steps: the most that a lane gets, and what it gets before any is usual.
+_ALL, _FIRST = (MAX_ITER["newton"], CERTIFICATE_STEPS), (MAX_ITER["newton"], 1)
+# The last wave stops at the steps that this share of the lanes before it took.
+_USUAL = 0.9
 
 
 class _Solved(NamedTuple):
@@ -48,7 +54,8 @@ class _Solved(NamedTuple):
     result: Any
     status: Any
     iterations: Any
-    start: tuple[Any, Any]  # potentials s, t to go on from
+    numbers: Any  # of the markets
+    potentials: Any  # s and t in one
 
 
 def solve_batch(economies: Economy, of: Callable[[Equilibrium], Any]) -> Any:
@@ -78,51 +85,51 @@ def solve_batch(economies: Economy, of: Callable[[Equilibrium], Any]) -> Any:
     count = len(economies.lambda_x)
     lanes = _lanes(economies, count)
     chunks = _chunks(np.arange(count), lanes)
-    nothing = tuple(np.zeros((count, size)) for size in _sizes(economies))
+    prediction, effort = _no_prediction(economies, lanes), _FIRST
+    solved: list[_Solved] = []
 
-    def solve(chunks: list[np.ndarray], start: Any, effort: tuple[int, int]) -> list[_Solved]:
-        def one(chunk: np.ndarray) -> _Solved:
-            chosen = jax.tree.map(lambda x: x[chunk], (economies, start))
-            return jax.device_get(_program(of, *chosen, *effort))
+    with ThreadPoolExecutor(_threads()) as pool:
 
-        with ThreadPoolExecutor(_threads()) as pool:
+        def solve(chunks: list[np.ndarray], *how: Any) -> list[_Solved]:
+            def one(chunk: np.ndarray) -> _Solved:
+                chosen = jax.tree.map(lambda x: x[chunk], economies)
+                return jax.device_get(_program(of, chosen, *how))
+
             return list(pool.map(one, chunks))
 
-    solved = solve(chunks[:1], nothing, _ALL)
-    with one_blas_thread():
-        predicted = _predicted(economies, chunks[0], solved[0])
-    solved += solve(chunks[1:2], predicted, _ALL)
-    usual = (int(np.quantile(solved[-1].iterations, _USUAL)), _USUAL_CERTIFICATE)
-    solved += solve(chunks[2:], predicted, usual)
-    whole = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), solved[0])
-
-    def keep(chunks: list[np.ndarray], solved: list[_Solved]) -> None:
-        for chunk, part in zip(chunks, solved, strict=True):
-            for into, values in zip(*map(jax.tree.leaves, (whole, part)), strict=True):
-                into[chunk] = values
-
-    keep(chunks, solved)
-    left = np.flatnonzero(whole.status != Status.CERTIFIED)
-    left = np.setdiff1d(left, np.concatenate(chunks[:2]))
-    again = _chunks(left, lanes)
-    keep(again, solve(again, whole.start, _ALL))
-    return whole.result
+        for wave in _waves(chunks):
+            solved += solve(wave, prediction, effort)
+            if len(solved) < len(chunks):
+                prediction, effort = _learnt(prediction, solved, solved[-len(wave) :])
+        whole = (solved[0].result, solved[0].status)
+        whole = jax.tree.map(lambda x: np.empty((count, *x.shape[1:]), x.dtype), whole)
+        _keep(whole, chunks, solved)
+        left = whole[1] != Status.CERTIFIED
+        if effort == _ALL:
+            left[np.concatenate(wave)] = False
+        again = _chunks(np.flatnonzero(left), lanes)
+        _keep(whole, again, solve(again, prediction, _ALL))
+    return whole[0]
 
 
 @partial(jax.jit, static_argnames="of")
 def _program(
     of: Callable[[Equilibrium], Any],
     economies: Economy,
-    start: tuple[jax.Array, jax.Array],
-    max_iter: jax.Array,
-    certificate_steps: jax.Array,
+    prediction: Prediction,
+    effort: tuple[jax.Array, jax.Array],
 ) -> _Solved:
-    def lane(economy: Economy, start: tuple[jax.Array, jax.Array]) -> _Solved:
-        kernel = choose_kernel(economy, "dense")
-        eq = equilibrium_of(economy, kernel, "newton", max_iter, start, certificate_steps)
-        return _Solved(of(eq), eq.status, eq.iterations, eq.potentials)
+    max_iter, certificate_steps = effort
 
-    return jax.vmap(lane)(economies, start)
+    def lane(economy: Economy) -> _Solved:
+        kernel = choose_kernel(economy, "dense")
+        numbers = market_numbers(economy)
+        start = predicted(prediction, numbers, _sizes(economy))
+        eq = equilibrium_of(economy, kernel, "newton", max_iter, start, certificate_steps)
+        potentials = jnp.concatenate(eq.potentials)
+        return _Solved(of(eq), eq.status, eq.iterations, numbers, potentials)
+
+    return jax.vmap(lane)(economies)
 
 
 def _sizes(economies: Economy) -> tuple[int, int]:
@@ -137,37 +144,37 @@ def _chunks(lanes_of: np.ndarray, size: int) -> list[np.ndarray]:
     return [np.resize(lanes_of[k::count], size) for k in range(count)]
 
 
-def _predicted(
-    economies: Economy, chunk: np.ndarray, first: _Solved
-) -> tuple[np.ndarray, np.ndarray]:
-    """Potentials of every lane, a polynomial in what varies among the solved lanes of one chunk.
+def _waves(chunks: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    """Chunks that are solved from one prediction: few at first."""
+    ends = 0, _threads(), 3 * _threads(), len(chunks)
+    return (chunks[start:end] for start, end in pairwise(ends) if chunks[start:end])
 
-    Quadratic where the lanes are enough for its coefficients, else linear, else constant.
-    """
-    sound = first.status == Status.CERTIFIED
-    if not sound.any():
-        return jax.tree.map(lambda s: np.zeros((len(economies.lambda_x), s.shape[1])), first.start)
-    numbers = np.concatenate([x.reshape(len(x), -1) for x in jax.tree.leaves(economies)], axis=1)
-    known = numbers[chunk[sound]]
-    varies = np.ptp(known, axis=0) > 0
-    mean, sd = known[:, varies].mean(0), known[:, varies].std(0)
-    # what lies far outside, or is no number, is for the solver to find out
-    away = np.clip(np.nan_to_num((numbers[:, varies] - mean) / sd), -4.0, 4.0)
-    most = sound.sum() / _LANES_PER_COEFFICIENT
-    n = away.shape[1]
-    terms = np.ones((len(away), 1))
-    if 1 + n <= most:
-        terms = np.column_stack([terms, away])
-    if 1 + n + n * (n + 1) // 2 <= most:
-        i, j = np.triu_indices(n)
-        terms = np.column_stack([terms, away[:, i] * away[:, j]])
 
-    def fit(potentials: np.ndarray) -> np.ndarray:
-        solved = potentials[sound]
-        coefficients = np.linalg.lstsq(terms[chunk[sound]], solved, rcond=None)[0]
-        return np.clip(terms @ coefficients, solved.min(0), solved.max(0))
+def _keep(whole: Any, chunks: list[np.ndarray], solved: list[_Solved]) -> None:
+    """Put the result and status of chunks where their lanes stand."""
+    for chunk, part in zip(chunks, solved, strict=True):
+        for into, values in zip(*map(jax.tree.leaves, (whole, part[:2])), strict=True):
+            into[chunk] = values
 
-    return fit(first.start[0]), fit(first.start[1])
+
+def _no_prediction(economies: Economy, lanes: int) -> Prediction:
+    one = jax.tree.map(lambda x: x[0], economies)
+    return no_prediction(jax.eval_shape(market_numbers, one).size, _sizes(economies), lanes)
+
+
+def _learnt(
+    prediction: Prediction, solved: list[_Solved], wave: list[_Solved]
+) -> tuple[Prediction, tuple[int, int]]:
+    """A prediction from all that is solved, and the steps that are usual in the last wave."""
+    status, steps = (np.concatenate([part[k] for part in wave]) for k in (1, 2))
+    usual = int(np.quantile(steps, _USUAL)), 1
+    effort = usual if np.mean(status == Status.CERTIFIED) >= _USUAL else _ALL
+    met = [part.status <= Status.UNDETERMINED for part in solved]
+    if not any(map(np.any, met)):
+        return prediction, effort
+    known = [(part.numbers[ok], part.potentials[ok]) for part, ok in zip(solved, met, strict=True)]
+    with one_blas_thread():
+        return fit_prediction(prediction, *map(np.concatenate, zip(*known, strict=True))), effort
 
 
 def _lanes(economies: Economy, count: int) -> int:

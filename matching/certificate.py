@@ -123,9 +123,9 @@ def _one_end(
 def _beyond(market: Market, s: jax.Array, t: jax.Array, side: jax.Array) -> jax.Array:
     look = _look(market, s, t)
     active_x, active_y = active(market)
-    return jnp.all((side * look.excess_x >= look.round_x) | ~active_x) & jnp.all(
-        (-side * look.excess_y >= look.round_y) | ~active_y
-    )
+    missing_x = jnp.where(active_x, look.round_x - side * look.excess_x, 0.0)
+    missing_y = jnp.where(active_y, look.round_y + side * look.excess_y, 0.0)
+    return (missing_x.max() <= 0.0) & (missing_y.max() <= 0.0)
 
 
 def _step(market: Market, look: _Look, side: jax.Array) -> tuple[jax.Array, jax.Array]:

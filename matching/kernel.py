@@ -130,6 +130,8 @@ class DenseMatches:
 
 def sums(matches: Matches, shape: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
     """Row and column sums of matches of a shape ``(N, J)``."""
+    if isinstance(matches, DenseMatches):
+        return matches.pi.sum(1), matches.pi.sum(0)
     rows, columns = shape
     return (
         matches.times(jnp.ones((columns, 1)))[:, 0],

@@ -11,6 +11,8 @@ the diagonal (Grassmann, Taksar and Heyman 1985; Alfa, Xue and Ye 2002) never su
 every entry of the inverse is right to rounding however near the matrix is to singular.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -48,7 +50,8 @@ def solve_margins(
     """
     matches = matched.matches
     if isinstance(matches, DenseMatches) and min(matches.pi.shape) <= _DIRECT:
-        return _by_elimination(matches.pi, gap_x, gap_y, rhs_x, rhs_y)
+        z = _by_elimination(matches.pi, gap_x, gap_y, rhs_x[:, None], rhs_y[:, None])
+        return z[0][:, 0], z[1][:, 0]
     return _by_conjugate_gradients(matched, gap_x, gap_y, rhs_x, rhs_y, grounded, tolerance)
 
 
@@ -89,120 +92,111 @@ def _by_conjugate_gradients(
     return inverse * (rhs_x + times(z_y)), z_y
 
 
+@custom_vmap
 def _by_elimination(
     matches: jax.Array, gap_x: jax.Array, gap_y: jax.Array, rhs_x: jax.Array, rhs_y: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    if matches.shape[0] < matches.shape[1]:
-        z_y, z_x = _by_elimination(matches.T, gap_y, gap_x, rhs_y, rhs_x)
+    """Solve for the columns of right-hand sides ``(N, k)`` and ``(J, k)``."""
+    return _eliminated(matches, gap_x, gap_y, rhs_x, rhs_y, unrolled=False)
+
+
+@_by_elimination.def_vmap
+def _by_elimination_batch(
+    axis_size: int, batched: list[bool], *system: jax.Array
+) -> tuple[tuple[jax.Array, jax.Array], tuple[bool, bool]]:
+    """Many right-hand sides of one matrix are columns; many small ones take pivots unrolled."""
+    axes = tuple(0 if on else None for on in batched)
+    if not any(batched[:3]):
+        columns = jax.vmap(lambda *rhs: rhs, axes[3:], 2, axis_size=axis_size)(*system[3:])
+        solved = _by_elimination(*system[:3], *(c.reshape(len(c), -1) for c in columns))
+        z_x, z_y = (z.reshape(c.shape) for z, c in zip(solved, columns, strict=True))
+        return (jnp.moveaxis(z_x, 2, 0), jnp.moveaxis(z_y, 2, 0)), (True, True)
+    unrolled = axis_size >= _MANY and min(system[0].shape[-2:]) <= _UNROLLED
+    return jax.vmap(partial(_eliminated, unrolled=unrolled), axes)(*system), (True, True)
+
+
+def _eliminated(
+    matches: jax.Array,
+    gap_x: jax.Array,
+    gap_y: jax.Array,
+    rhs_x: jax.Array,
+    rhs_y: jax.Array,
+    unrolled: bool,
+) -> tuple[jax.Array, jax.Array]:
+    """Eliminate the larger side, then the smaller one pivot by pivot."""
+    n = matches.shape[1]
+    if len(matches) < n:
+        z_y, z_x = _eliminated(matches.T, gap_y, gap_x, rhs_y, rhs_x, unrolled)
         return z_x, z_y
-    diagonal = gap_x + matches.sum(1)
-    inverse = _reciprocal(diagonal)
-    share = matches * inverse[:, None]  # the probability of leaving worker type i for firm type j
-    z_y = _solve(
-        matches.T @ share, gap_y + share.T @ gap_x, (rhs_y + share.T @ rhs_x)[:, None]
-    )[:, 0]  # fmt: skip
-    return inverse * rhs_x + share @ z_y, z_y
+    # where worker types lead: to each firm type, to no match, and to a right-hand side
+    leads = jnp.concatenate([matches, gap_x[:, None], rhs_x], axis=1)
+    leads = leads * _reciprocal(gap_x + matches.sum(1))[:, None]
+    own = jnp.concatenate([jnp.zeros((n, n)), gap_y[:, None], rhs_y], axis=1)
+    rows = own + matches.T @ leads
+    z_y = _solve_unrolled(rows) if unrolled else _solve(rows)
+    return leads[:, n + 1 :] + leads[:, :n] @ z_y, z_y
 
 
-def _solve(weights: jax.Array, gap: jax.Array, rhs: jax.Array) -> jax.Array:
-    """Solve ``(diag(gap + W 1) − W) z = rhs``, ``rhs (n, k)``, block of rows by block of rows."""
-    n, size = weights.shape[0], _BLOCK
+def _solve(rows: jax.Array) -> jax.Array:
+    """Solve ``(diag(c + W 1) − W) z = r`` for rows ``[W | c | r]``, block of rows by block."""
+    n, size = len(rows), _BLOCK
     if n <= size:
-        return _eliminate(weights, gap, rhs)
+        return _eliminate(rows)
     blocks = -(-n // size)
     spare = blocks * size - n  # padding rows stand alone
+    weights, gap, rhs = jnp.split(rows, [n, n + 1], axis=1)
     weights = jnp.pad(weights, (0, spare))
-    gap = jnp.pad(gap, (0, spare), constant_values=1.0)
-    rhs = jnp.pad(rhs, ((0, spare), (0, 0)))
-    index = jnp.arange(blocks * size)
+    gap = jnp.pad(gap, ((0, spare), (0, 0)), constant_values=1.0)
+    rows = jnp.concatenate([weights, gap, jnp.pad(rhs, ((0, spare), (0, 0)))], axis=1)
+    end = blocks * size
+    index = jnp.arange(rows.shape[1])
 
-    def forward(block: jax.Array, state: tuple) -> tuple:
-        w, c, r = state
+    def forward(block: jax.Array, rows: jax.Array) -> jax.Array:
         start = block * size
-        later = index >= start + size
-        rows = lax.dynamic_slice_in_dim(w, start, size)
-        own_c, own_r = (lax.dynamic_slice_in_dim(v, start, size) for v in (c, r))
-        onward = jnp.where(later[None, :], rows, 0.0)
-        solved = _eliminate(
-            lax.dynamic_slice_in_dim(rows, start, size, axis=1),
-            own_c + onward.sum(1),
-            jnp.concatenate([onward, own_c[:, None], own_r], axis=1),
-        )
-        onward, to_gap, own_r = jnp.split(solved, [index.size, index.size + 1], axis=1)
-        back = jnp.where(later[:, None], lax.dynamic_slice_in_dim(w, start, size, axis=1), 0.0)
-        w, c, r = w + back @ onward, c + (back @ to_gap)[:, 0], r + back @ own_r
+        own = lax.dynamic_slice_in_dim(rows, start, size)
+        inside = lax.dynamic_slice_in_dim(own, start, size, axis=1)
+        onward = jnp.where(index[None, :] >= start + size, own, 0.0)
+        leaving = onward[:, : end + 1].sum(1)
+        solved = _eliminate(jnp.concatenate([inside, leaving[:, None], onward], axis=1))
+        back = lax.dynamic_slice_in_dim(rows, start, size, axis=1)
+        rows += jnp.where(index[:end, None] >= start + size, back, 0.0) @ solved
         # the finished rows now hold what back substitution needs
-        return (
-            lax.dynamic_update_slice_in_dim(w, onward, start, axis=0),
-            c,
-            lax.dynamic_update_slice_in_dim(r, own_r, start, axis=0),
-        )
+        return lax.dynamic_update_slice_in_dim(rows, solved, start, axis=0)
 
     def backward(step: jax.Array, z: jax.Array) -> jax.Array:
         start = (blocks - 1 - step) * size
-        rows, own = (lax.dynamic_slice_in_dim(v, start, size) for v in (w, r))
-        return lax.dynamic_update_slice_in_dim(z, own + rows @ z, start, axis=0)
+        own = lax.dynamic_slice_in_dim(rows, start, size)
+        found = own[:, end + 1 :] + own[:, :end] @ z
+        return lax.dynamic_update_slice_in_dim(z, found, start, axis=0)
 
-    w, _, r = lax.fori_loop(0, blocks, forward, (weights, gap, rhs))
-    return lax.fori_loop(0, blocks, backward, jnp.zeros_like(rhs))[:n]
-
-
-@custom_vmap
-def _eliminate(weights: jax.Array, gap: jax.Array, rhs: jax.Array) -> jax.Array:
-    n = weights.shape[0]
-    index = jnp.arange(n)
-
-    def forward(k: jax.Array, state: tuple) -> tuple:
-        w, c, r, inverse = state
-        later = index > k
-        row = jnp.where(later, w[k], 0.0)
-        inv = _reciprocal(c[k] + row.sum())
-        column = jnp.where(later, w[:, k], 0.0) * inv
-        return (
-            w + column[:, None] * row[None, :],
-            c + column * c[k],
-            r + column[:, None] * r[k][None, :],
-            inverse.at[k].set(inv),
-        )
-
-    def backward(step: jax.Array, z: jax.Array) -> jax.Array:
-        k = n - 1 - step
-        row = jnp.where(index > k, w[k], 0.0)
-        return z.at[k].set(inverse[k] * (r[k] + row @ z))
-
-    w, _, r, inverse = lax.fori_loop(0, n, forward, (weights, gap, rhs, jnp.zeros_like(gap)))
-    return lax.fori_loop(0, n, backward, jnp.zeros_like(rhs))
+    rows = lax.fori_loop(0, blocks, forward, rows)
+    return lax.fori_loop(0, blocks, backward, jnp.zeros_like(rows[:, end + 1 :]))[:n]
 
 
-@_eliminate.def_vmap
-def _eliminate_batch(
-    axis_size: int, batched: list[bool], weights: jax.Array, gap: jax.Array, rhs: jax.Array
-) -> tuple[jax.Array, bool]:
-    """Many right-hand sides of one matrix are columns; many matrices take their pivots unrolled."""
-    if not any(batched[:2]):
-        columns = jnp.moveaxis(rhs, 0, 1)
-        solved = _eliminate(weights, gap, columns.reshape(len(gap), -1))
-        return jnp.moveaxis(solved.reshape(columns.shape), 1, 0), True
-    axes = tuple(0 if on else None for on in batched)
-    unrolled = axis_size >= _MANY and weights.shape[-1] <= _UNROLLED
-    one = _eliminate_unrolled if unrolled else _eliminate.fun
-    return jax.vmap(one, axes)(weights, gap, rhs), True
+def _eliminate(rows: jax.Array) -> jax.Array:
+    """Each pivot's row, divided by what leaves it, replaces the pivot in all other rows."""
+    n = len(rows)
+    index = jnp.arange(rows.shape[1])
+
+    def pivot(k: jax.Array, rows: jax.Array) -> jax.Array:
+        onward = jnp.where(index > k, rows[k], 0.0)
+        onward *= _reciprocal(onward[: n + 1].sum())
+        others = jnp.where(index[:n] == k, 0.0, rows[:, k])
+        return (rows + others[:, None] * onward[None, :]).at[k].set(onward)
+
+    return lax.fori_loop(0, n, pivot, rows)[:, n + 1 :]
 
 
-def _eliminate_unrolled(weights: jax.Array, gap: jax.Array, rhs: jax.Array) -> jax.Array:
-    w, c, r, pivots = weights, gap, rhs, []
-    while len(c):
-        row = w[0, 1:]
-        inv = _reciprocal(c[0] + row.sum())
-        column = w[1:, 0] * inv
-        pivots.append((row, inv, r[0]))
-        w = w[1:, 1:] + column[:, None] * row[None, :]
-        r = r[1:] + column[:, None] * r[0][None, :]
-        c = c[1:] + column * c[0]
-    z = rhs[:0]
-    for row, inv, top in reversed(pivots):
-        z = jnp.concatenate([(inv * (top + row @ z))[None], z])
-    return z
+def _solve_unrolled(rows: jax.Array) -> jax.Array:
+    """The same, with the columns of past pivots dropped."""
+    n, solved = len(rows), rows[:0]
+    for left in reversed(range(n)):
+        onward = rows[0, 1:]
+        onward *= _reciprocal(onward[: left + 1].sum())
+        solved = solved[:, 1:] + solved[:, :1] * onward[None, :]
+        solved = jnp.concatenate([solved, onward[None, :]])
+        rows = rows[1:, 1:] + rows[1:, :1] * onward[None, :]
+    return solved[:, 1:]
 
 
 def _reciprocal(value: jax.Array) -> jax.Array:

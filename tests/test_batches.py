@@ -12,6 +12,7 @@ from matching import (
     Status,
     batches,
     get_parameter,
+    prediction,
     solve_batch,
     solve_equilibrium,
     with_parameter,
@@ -105,6 +106,20 @@ def test_any_number_of_economies_is_solved_by_the_same_programs(solved):
         part = jax.tree.map(lambda x, count=count: x[:count], economies)
         np.testing.assert_allclose(solve_batch(part, solution)[0], log_unmatched[:count], atol=SAME)
     assert batches._program._cache_size() == compiled
+
+
+def test_potentials_that_are_a_polynomial_of_what_varies_are_predicted_exactly():
+    rng = np.random.default_rng(0)
+    hidden, mixing = rng.normal(size=(400, 3)), rng.normal(size=(3, 12))
+    numbers = 5.0 + hidden @ mixing
+    a, b, c = hidden.T
+    potentials = np.column_stack([1.0 + a**3 - 2.0 * a * b * c, b - c**2, a * b + c])
+    nothing = prediction.no_prediction(12, (2, 1), 300)
+    fitted = prediction.fit_prediction(nothing, numbers[:300], potentials[:300])
+    inside = np.all(np.abs(hidden[300:]) < 1.0, axis=1)  # where nothing is cut off
+    for row, truth in zip(numbers[300:][inside], potentials[300:][inside], strict=True):
+        s, t = prediction.predicted(fitted, jnp.asarray(row), (2, 1))
+        np.testing.assert_allclose(np.concatenate([s, t]), truth, atol=1e-9)
 
 
 def test_an_economy_beyond_the_memory_is_refused_before_anything_is_allocated(danish_2006):
