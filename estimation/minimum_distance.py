@@ -120,7 +120,7 @@ def _problem(
     overlap = sorted(set(data) & set(known))
     data |= {name: np.asarray(value, dtype=np.float64) for name, value in known.items()}
     defects = [f"moment {name}: is sampled and known; give one of the two" for name in overlap]
-    defects += moment_defects(list(data)) + _parameter_defects(economy, free, tied, bounds)
+    defects += moment_defects(list(data)) + parameter_defects(economy, free, tied, bounds)
     if defects:
         raise InvalidInput(defects)
     solved = solve_equilibrium(economy, kernel="dense")
@@ -178,12 +178,13 @@ def _root(covariance: np.ndarray) -> np.ndarray:
     return (axes[:, kept] / np.sqrt(values[kept])).T / spread
 
 
-def _parameter_defects(
+def parameter_defects(
     economy: Economy,
     free: Sequence[str],
     tied: Mapping[str, str],
     bounds: Mapping[str, tuple[float, float]],
 ) -> list[str]:
+    """What is wrong with the parameters that were named."""
     known = ["technology.affinity", *scalars(economy), *masses(economy)]
     defects = [
         f"parameter {name!r} cannot be estimated here{did_you_mean(name, known)}"

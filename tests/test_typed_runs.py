@@ -118,7 +118,7 @@ def test_a_stored_run_is_read_back_as_it_was_with_its_data_gone(out, folder, tmp
     file = read_run(folder / "run.toml")
     sample = read_sample(folder / "run.toml", file.data)
     (typed,) = typed_samples(folder / "run.toml", file, sample)[0]
-    fresh = estimate_types(file, typed)
+    fresh = estimate_types(folder / "run.toml", file, typed)
     pd.testing.assert_frame_equal(
         pd.DataFrame(estimates.tidy()), pd.DataFrame(fresh.tidy()), rtol=1e-12
     )
@@ -194,7 +194,7 @@ aggregates = ["wage_shares"]
     assert "did you mean 'cross_moments'" in said
     assert "did you mean 'wage_share'" in said
     assert "'tastes.lambda_z' is no number of the economy" in said
-    assert "origin.china.nu_y: is neither free, fixed nor tied" in said
+    assert "run.toml: [parameters] origin.china.nu_y: is neither free, fixed nor tied" in said
     assert not (tmp_path / "out").exists()
 
 

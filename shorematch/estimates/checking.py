@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from estimation import estimate_affinity, estimate_three_steps
+from estimation import estimate_three_steps
 from estimation.moment_matching import MAX_ROWS, distinct_rows, too_many
 from estimation.variation import collinear
 from shorematch.console import console
+from shorematch.estimates.affinity_estimation import estimate_matrix
 from shorematch.estimates.match_files import Sample, read_sample, samples_of
 from shorematch.estimates.run_file import RunFile, read_run
+from shorematch.estimates.typed_estimation import estimate_types
 from shorematch.estimates.typed_samples import TypedSample, cell_columns, typed_samples
 from shorematch.estimates.wage_estimation import estimate_wages, read_basis
 
@@ -108,11 +110,11 @@ def _forecast(
 ) -> tuple[float, float]:
     """Seconds and GB of the estimation, compiling included."""
     if typed:
-        return _forecast_on_types(file, typed)
+        return _forecast_on_types(run_path, file, typed)
     rows = max((rows for _, _, rows in parts), key=lambda rows: len(rows.matched))
     some = rows.sampled(_PROBED, file.inference.seed)
     if file.wages is None:
-        compiling, seconds = _timed(lambda: estimate_affinity(some.skills, some.characteristics))
+        compiling, seconds = _timed(lambda: estimate_matrix(file, some))
     else:
         keys = file.wages.model_copy(update={"profile": False})
         basis = read_basis(run_path.name, file.data, keys)
@@ -126,7 +128,9 @@ def _forecast(
     return compiling + steps, 0.4 + memory
 
 
-def _forecast_on_types(file: RunFile, typed: list[TypedSample]) -> tuple[float, float]:
+def _forecast_on_types(
+    run_path: Path, file: RunFile, typed: list[TypedSample]
+) -> tuple[float, float]:
     """Time and memory on types depend on their number; rows only have to be read and summed."""
     first, draws = typed[0], file.inference.draws
     n, j = first.counts.shape
@@ -141,7 +145,13 @@ def _forecast_on_types(file: RunFile, typed: list[TypedSample]) -> tuple[float, 
             market=first.market, draws=count,
         )  # fmt: skip
 
-    compiling, seconds = _timed(lambda: estimate(0))
+    if file.estimator == "minimum distance":
+        one = file.inference.model_copy(update={"starts": 1})
+        once = file.model_copy(update={"inference": one})
+        compiling, seconds = _timed(lambda: estimate_types(run_path, once, first))
+        seconds *= file.inference.starts
+    else:
+        compiling, seconds = _timed(lambda: estimate(0))
     if draws:
         compiled, batch = _timed(lambda: estimate(min(draws, _DRAWS_PROBED)))
         compiling += compiled

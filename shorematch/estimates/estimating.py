@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from estimation import Estimates, estimate_affinity, estimate_penalised_affinity
+from estimation import Estimates
 from estimation.estimates import COST
 from matching import InvalidInput
 from shorematch.console import console
+from shorematch.estimates.affinity_estimation import estimate_matrix
 from shorematch.estimates.affinity_figures import draw_affinity
 from shorematch.estimates.affinity_tables import write_affinity
 from shorematch.estimates.estimate_files import (
@@ -31,6 +32,7 @@ from shorematch.estimates.typed_samples import cell_columns, typed_samples
 from shorematch.estimates.wage_estimation import estimate_wages, read_basis, wage_unit
 from shorematch.estimates.wage_figures import draw_wages
 from shorematch.estimates.wage_tables import write_wages
+from shorematch.files.defects import InputError
 from shorematch.files.manifest import Run
 from shorematch.files.run_folder import safe_names
 
@@ -81,7 +83,7 @@ def estimate_file(run_path: Path, out: Path) -> int:
 def _affinity(_: Path, file: RunFile, sample: Sample) -> _Found:
     """Who works where, without wages."""
     parts = [
-        _part(file, group, year, partial(_estimate_affinity, file, rows))
+        _part(file, group, year, partial(estimate_matrix, file, rows))
         for group, year, rows in samples_of(sample)
     ]
     shares = [100 * part.estimates.saliency().shares for part in parts]
@@ -129,7 +131,7 @@ def _typed(run_path: Path, file: RunFile, sample: Sample) -> _Found:
     """Matches between types and their wages, with the levels of a market."""
     samples, files = typed_samples(run_path, file, sample)
     whole = [
-        _part(file, typed.group, typed.year, partial(estimate_types, file, typed))
+        _part(file, typed.group, typed.year, partial(estimate_types, run_path, file, typed))
         for typed in samples
     ]
     # types of few rows are microdata, and so are economies of them
@@ -169,22 +171,10 @@ def _part(file: RunFile, group: str, year: str, estimate: Callable[[], Estimates
     """A part, its defects located in the file of matches."""
     try:
         return Part(group, year, without_thin_moments(estimate(), file.data.smallest_cell))
+    except InputError:  # which says where
+        raise
     except InvalidInput as error:
         raise located(file.data.matches, group, year, error) from error
-
-
-def _estimate_affinity(file: RunFile, sample: Sample) -> Estimates:
-    names: dict[str, Any] = {
-        "skill_names": file.data.worker_columns,
-        "characteristic_names": file.data.firm_columns,
-    }
-    x, y, weights = sample.skills, sample.characteristics, sample.weights
-    if file.affinity is not None:
-        keys = file.affinity.model_dump()
-        return estimate_penalised_affinity(x, y, weights, **keys, seed=file.inference.seed, **names)
-    clusters = sample.clusters if file.inference.clustered else None
-    estimates = estimate_affinity(x, y, weights, clusters=clusters, **names)
-    return estimates.ruled_by(file.inference.std_errors or "information")
 
 
 def _stems(parts: Sequence[Part]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import reduce
+from pathlib import Path
 
 import numpy as np
 import scipy.linalg
@@ -14,19 +15,21 @@ from estimation import (
     estimate_three_steps,
     sample_moments,
 )
+from estimation.minimum_distance import parameter_defects
 from estimation.moment_objective import scalars
 from estimation.moments import SAMPLED, SHARES
-from matching import Economy, InvalidInput, solve_equilibrium, with_parameter
+from matching import Economy, solve_equilibrium, with_parameter
 from matching.errors import did_you_mean
 from shorematch.estimates.run_file import MomentKeys, ParameterKeys, RunFile
 from shorematch.estimates.typed_samples import TypedSample
+from shorematch.files.defects import Defect, InputError
 
 _AFFINITY = "technology.affinity"
 _ESTIMATED = ("lambda_x", "lambda_y", "constant", "nu_x", "nu_y")
 _OF_ALL_WORKERS = "unemployment_by_worker"
 
 
-def estimate_types(file: RunFile, sample: TypedSample) -> Estimates:
+def estimate_types(run_path: Path, file: RunFile, sample: TypedSample) -> Estimates:
     """The estimator of the run file on the sample of a group and year."""
     if file.estimator == "three steps":
         return _three_steps(file, sample, file.inference.draws)
@@ -34,14 +37,15 @@ def estimate_types(file: RunFile, sample: TypedSample) -> Estimates:
     assert start is not None
     moments, parameters = file.moments or MomentKeys(), file.parameters or ParameterKeys()
     found = _Aggregates.of(sample)
-    defects = [*found.defects(moments), *_parameter_defects(start, parameters)]
+    free = [*(parameters.free or _free(start, parameters)), *_masses(sample)]
+    defects = [*found.defects(moments), *_parameter_defects(start, parameters, free)]
     if defects:
-        raise InvalidInput(defects)
+        raise InputError([Defect(run_path.name, text, "Correct the run file") for text in defects])
     start = reduce(lambda e, item: with_parameter(e, *item), parameters.fixed.items(), start)
     sampled, known = _moments(file, sample, moments, found)
     estimates = estimate_minimum_distance(
         start,
-        [*(parameters.free or _free(start, parameters)), *_masses(sample)],
+        free,
         sampled=sampled,
         known=known,
         tied=parameters.tied,
@@ -161,7 +165,9 @@ def _masses(sample: TypedSample) -> tuple[str, str]:
     return f"origin.{sample.market.name}.mass", "firms.mass"
 
 
-def _parameter_defects(economy: Economy, keys: ParameterKeys) -> list[str]:
+def _parameter_defects(
+    economy: Economy, keys: ParameterKeys, free: list[str]
+) -> list[str]:  # fmt: skip
     names = scalars(economy)
     defects = [
         f"[parameters] fixed: {name!r} is no number of the economy{did_you_mean(name, names)}"
@@ -176,7 +182,8 @@ def _parameter_defects(economy: Economy, keys: ParameterKeys) -> list[str]:
             f"[parameters] {name}: is free and fixed; choose one"
             for name in keys.free if name in keys.fixed
         ]  # fmt: skip
-    return defects
+    further = parameter_defects(economy, free, keys.tied, keys.bounds)
+    return [*defects, *(f"[parameters] {text}" for text in further)]
 
 
 def _with_cells(estimates: Estimates, sample: TypedSample) -> Estimates:

@@ -40,7 +40,9 @@ def key_defects(file: str, model: type[BaseModel], error: ValidationError) -> li
             wrong.setdefault(key, []).append(entry["msg"].removeprefix("Input "))
             values[key] = repr(entry["input"])
     for key, wanted in wrong.items():
-        problem = f"{' or '.join(wanted)}, and is {values[key]}"
+        kinds = list(dict.fromkeys(text.removeprefix("should be ") for text in wanted))
+        wish = " or ".join(kinds).replace("an object", "a table")
+        problem = f"should be {wish}, and is {values[key]}"
         quoted = values[key].startswith(("'", '"')) and "number" in problem
         remedy = "Write the number without quotes" if quoted else "Correct the value"
         defects.append(Defect(file, problem, remedy, key=key))
@@ -60,7 +62,11 @@ def _without_alternative(
 ) -> tuple[int | str, ...]:
     """A place without the name that pydantic adds for each type that a key may have."""
     end = len(loc)
-    while end > 1 and isinstance(loc[end - 1], str) and not _keys_at(model, loc[: end - 1]):
+    while (
+        end > 1
+        and isinstance(loc[end - 1], str)
+        and loc[end - 1] not in _keys_at(model, loc[: end - 1])
+    ):
         end -= 1
     return loc[:end]
 
