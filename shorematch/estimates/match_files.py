@@ -152,9 +152,10 @@ def read_sample(run_path: Path, data: MatchData, cells: Sequence[str] = ()) -> S
     defects += _key_defects(run_path.name, data, columns)
     path = run_path.parent / data.matches
     frame = read_table(
-        path, defects, columns=columns, numeric=data.numbers, form=data.form, missing=True
-    )
-    if frame is None or defects:
+        path, defects, columns=columns, numeric=data.numbers, form=data.form, missing=True,
+        despite_cells=True,
+    )  # fmt: skip
+    if frame is None or any(defect.key for defect in defects):
         raise InputError(defects)
     parts, flow, empty = _parts_of(path.name, frame, data, defects)
     defects += _id_defects(path.name, frame, data)

@@ -45,6 +45,7 @@ def read_table(
     masses: Sequence[str] = (),
     form: CsvForm = CsvForm(),
     missing: bool = False,
+    despite_cells: bool = False,
 ) -> "pd.DataFrame | None":
     """A CSV, Parquet or Stata file as a frame; ``None`` where it has defects, noted in ``defects``.
 
@@ -52,7 +53,9 @@ def read_table(
     numbers, returned as float64 (default: all that are read); others of a CSV file are text, and
     of a Stata file their value labels. ``required`` names columns that must be there where
     ``columns`` does not list them, ``masses`` numeric columns in which no number is negative. With
-    ``missing`` an empty cell, ``NA`` or ``NaN`` is no defect but NaN, for the caller to count.
+    ``missing`` an empty cell, ``NA`` or ``NaN`` is no defect but NaN, for the caller to count. With
+    ``despite_cells`` defective cells are noted and hold infinity, for a caller who adds what else
+    is wrong before giving up.
     """
     kind = path.suffix.lower()
     if kind not in (".csv", ".parquet", ".dta"):
@@ -71,7 +74,8 @@ def read_table(
         frame = _read_stata(path, defects, columns, required, numeric)
     if frame is None:
         return None
-    if frame.empty and len(defects) == before:
+    readable = len(defects) == before
+    if frame.empty and readable:
         defects.append(Defect(path.name, "holds no rows below its header", "Add the rows"))
         return None
     for name in frame.columns if numeric is None else numeric:
@@ -79,7 +83,8 @@ def read_table(
             frame[name] = _numbers(
                 frame[name], path.name, defects, form.decimal, missing, name in masses
             )
-    return frame.reset_index(drop=True) if len(defects) == before else None
+    sound = readable if despite_cells else len(defects) == before
+    return frame.reset_index(drop=True) if sound else None
 
 
 # ---------------------------------------------------------------- tables
@@ -300,13 +305,20 @@ def _numbers(
         values = column.to_numpy(dtype=np.float64)
     else:
         values = np.array([_number(cell, decimal) for cell in column], dtype=np.float64)
+    places = [
+        k
+        for k in np.flatnonzero(~np.isfinite(values) | (is_mass & (values < 0))).tolist()
+        if not (missing and str(column.iloc[k]).strip() in _MISSING)
+    ]
     wrong = [
         Defect(file, *_cell_problem(column.iloc[k], decimal), row=int(column.index[k]),
                column=str(column.name))
-        for k in np.flatnonzero(~np.isfinite(values) | (is_mass & (values < 0))).tolist()
-        if not (missing and str(column.iloc[k]).strip() in _MISSING)
+        for k in places
     ]  # fmt: skip
     defects.extend(shorten(wrong))
+    if places:
+        values = values.copy()
+        values[places] = np.inf
     return values
 
 
