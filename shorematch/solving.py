@@ -88,6 +88,7 @@ def solve_file(economy_path: Path, out: Path, options: SolveOptions | None = Non
         equilibrium = solve(loaded.economy, options)
         run.lap("solve")
         write_equilibrium(folder, loaded.name, equilibrium, orders)
+        _write_statistics(folder, loaded.name, equilibrium, orders)
         if options.figures:
             draw_figures(folder, {loaded.name: equilibrium}, orders, options.money)
     if Status(int(equilibrium.status)).converged:
@@ -149,10 +150,7 @@ def write_equilibrium(
     equilibrium: Equilibrium,
     orders: Orders | None = None,
 ) -> None:
-    """Write ``summary.json``, the tables of statistics and types and, if not huge, the matches.
-
-    Statistics of an equilibrium that has not converged are in no table that could be printed.
-    """
+    """Write ``summary.json``, ``workers.csv``, ``firms.csv`` and, if not huge, the matches."""
     frames = _compiled_frames()(equilibrium)
     economy = equilibrium.economy
     origins = [origin.name for origin in economy.origins]
@@ -169,20 +167,13 @@ def write_equilibrium(
         cells = (equilibrium.matches, equilibrium.wages, equilibrium.profits)
         matches = _matches(origins, _numpy(cells))
         matches.to_parquet(folder / "matches.parquet", index=False)
-    values, status = statistics_of(equilibrium, orders), Status(int(equilibrium.status))
-    printed = values if status.converged else dict.fromkeys(values, np.nan)
-    word = status.name.lower()
-    write_tables(
-        folder, "statistics", pd.DataFrame(printed.items(), columns=["statistic", "value"]),
-        title=f"{name}, {word.replace('_', ' ')}",
-    )  # fmt: skip
     summary = {
         "economy": name,
-        "statistics": values,
+        "statistics": statistics_of(equilibrium, orders),
         "solver": {
             "name": equilibrium.solver,
             "kernel": equilibrium.kernel,
-            "status": word,
+            "status": Status(int(equilibrium.status)).name.lower(),
             "iterations": int(equilibrium.iterations),
             "max_residual": float(equilibrium.max_residual),
             "wage_error_bound": float(equilibrium.wage_error_bound),
@@ -284,6 +275,15 @@ def _frames(eq: Equilibrium) -> dict[str, Any]:
         "workers": workers,
         "firms": _in_order(firms),
     }
+
+
+def _write_statistics(folder: Path, name: str, eq: Equilibrium, orders: Orders) -> None:
+    """Write the statistics as a table to print: without numbers where it has not converged."""
+    values, status = statistics_of(eq, orders), Status(int(eq.status))
+    rows = [(key, value if status.converged else np.nan) for key, value in values.items()]
+    frame = pd.DataFrame(rows, columns=["statistic", "value"])
+    title = f"{name}, {status.name.lower().replace('_', ' ')}"
+    write_tables(folder, "statistics", frame, title=title)
 
 
 def _matches(

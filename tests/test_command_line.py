@@ -223,11 +223,12 @@ def test_several_skills_have_a_column_each_and_unsolved_scenarios_have_no_number
     table = pd.read_csv(tmp_path / "out" / "table.csv")
     assert {"var_skill_skill", "var_skill_brawn", "var_skill_between_firms_brawn"} <= set(table)
     assert table.drop(columns="scenario").isna().all(axis=None)
-    alone = pd.read_csv(tmp_path / "out" / "baseline" / "statistics.csv", index_col=0)
+    assert solve_file(path, tmp_path / "alone", options) == 2
+    alone = pd.read_csv(tmp_path / "alone" / "statistics.csv", index_col=0)
     assert list(alone.index) == list(table)[1:]
     assert alone["value"].isna().all()
-    text = (tmp_path / "out" / "baseline" / "statistics.md").read_text(encoding="utf-8")
-    assert text.startswith("**economy, baseline, not converged**")
+    text = (tmp_path / "alone" / "statistics.md").read_text(encoding="utf-8")
+    assert text.startswith("**economy, not converged**")
 
 
 def test_printed_tables_escape_what_latex_and_markdown_read_as_commands(tmp_path):
