@@ -65,11 +65,12 @@ def estimate_with_wages(
 
     Entry ``i`` of every column is worker ``i`` in job ``i``; ``clusters (N,)`` labels rows that
     are dependent, such as those of a firm. The first start is zero, further ones are random. Time
-    and memory grow with ``N²``. Of the covariances ``sandwich`` takes the columns as a sample too
-    and the rows of a cluster as dependent; ``information`` takes workers' and jobs' columns as
-    given and trusts the normal error. A scale that the wages leave open by more than a log point
-    has no error. ``profile`` finds 95 % intervals of both scales by likelihood ratio. Objectives
-    of ``minima`` are minus ``Σ log(N π_ii) − (N/2) log s²``.
+    and memory grow with distinct workers times distinct jobs, ``N²`` at most. Of the covariances
+    ``sandwich`` takes the columns as a sample too and the rows of a cluster as dependent;
+    ``information`` takes workers' and jobs' columns as given and trusts the normal error. A scale
+    that the wages leave open by more than a log point has no error. ``profile`` finds 95 %
+    intervals of both scales by likelihood ratio. Objectives of ``minima`` are minus
+    ``Σ log(N π_ii) − (N/2) log s²``.
 
     Raises :class:`~matching.errors.InvalidInput` for columns that are not finite or terms that are
     collinear, naming them.
@@ -252,7 +253,7 @@ def _fit(point: Point, basis: Basis) -> Fit:
     groups = np.array_split(np.argsort(predicted, kind="stable"), count)
     names = [f"mean.{term.name}" for term in basis.interactions]
     names += [f"wage.group_{k}" for k in range(1, count + 1)]
-    model = np.mean(sample.u * (point.matching.share @ sample.v), axis=0)
+    model = point.matching.mean_interactions
     return Fit(
         names=tuple(names),
         data=np.r_[sample.z.mean(0), [sample.wages[g].mean() for g in groups]],

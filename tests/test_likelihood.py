@@ -47,10 +47,15 @@ def draw(rows, seed=0):
     return wages, workers | {"age": rng.normal(size=rows)}, jobs | {"size": rng.normal(size=rows)}
 
 
-@pytest.fixture(scope="module")
-def small():
-    """A sample of 100 pairs and its estimate."""
-    data = draw(100)
+@pytest.fixture(scope="module", params=[1, 2], ids=["all distinct", "each pair twice"])
+def small(request):
+    """A sample of 100 pairs, or of each of them twice, and its estimate."""
+    copies = request.param
+    wages, *sides = draw(100)
+    data = (
+        np.tile(wages, copies),
+        *({name: np.tile(values, copies) for name, values in side.items()} for side in sides),
+    )
     return data, estimate_with_wages(*data, BASIS)
 
 
@@ -98,7 +103,7 @@ def test_the_estimate_is_a_maximum_of_the_likelihood_written_out_in_full(small):
     """Value, slopes and second differences of a likelihood that concentrates nothing."""
     data, estimate = small
     top = direct_log_likelihood(moved(estimate, "scale.firm", 0.0), *data)
-    assert top == pytest.approx(-estimate.minima[0].objective - 0.5 * 100, abs=1e-8)
+    assert top == pytest.approx(-estimate.minima[0].objective - 0.5 * len(data[0]), abs=1e-8)
     kept = [k for k, name in enumerate(estimate.names) if name != "constant"]
     covariance = estimate.covariances["information"][np.ix_(kept, kept)]
     for k, curvature in zip(kept, np.diag(np.linalg.inv(covariance)), strict=True):
