@@ -105,29 +105,42 @@ def kernel_of_factors(
         return KernelChoice(DenseKernel(u @ v.T), f"dense: {cells:,} cells are few")
     budget = _Budget(len(u), len(v), min(available_bytes(), math.inf if memory is None else memory))
     if name == "dense":
-        budget.require("dense", budget.dense)
-        return KernelChoice(dense_kernel(u @ v.T), f"dense: {cells:,} cells, as asked")
+        budget.require("a dense", budget.dense)
+        return KernelChoice(
+            dense_kernel(u @ v.T), f"dense: {cells:,} cells, as asked; {budget.share(budget.dense)}"
+        )
     if name == "low rank" or (name == "auto" and low_rank):
-        budget.require(name, budget.types)
+        budget.require("any", budget.low_rank(1))
         most = budget.rank
         if name == "auto":
             most = min(most, max(1, int(cells / (_SAVING * (len(u) + len(v))))))
         most = min(most, rank or most)
         kernel = low_rank_of_factors(pair, mass_x, mass_y, most)
         if isinstance(kernel, ScaledKernel):
+            found = kernel.table.rank
             return KernelChoice(
-                kernel, f"low rank: {cells:,} cells have numerical rank {kernel.table.rank}"
+                kernel,
+                f"low rank: {cells:,} cells have numerical rank {found:,}, with an error of "
+                f"{_mean_error(kernel, mass_x, mass_y):.0e} of the largest match at most; "
+                f"{budget.share(budget.low_rank(found))}",
             )
         if name == "low rank":
             raise InvalidInput(
                 [f"kernel: {kernel.explanation(most)}; choose 'streamed' or 'dense'"]
             )
     if name == "auto" and budget.dense <= min(_DENSE_BYTES, budget.available):
-        return KernelChoice(dense_kernel(u @ v.T), f"dense: {cells:,} cells of no low rank fit")
-    budget.require("streamed", budget.streamed(1))
+        return KernelChoice(
+            dense_kernel(u @ v.T),
+            f"dense: {cells:,} cells, of no low rank, fit; {budget.share(budget.dense)}",
+        )
+    budget.require("a streamed", budget.streamed(1))
     block = budget.block
-    reason = f"streamed: {cells:,} cells of no low rank, {block:,} worker types at a time"
-    return KernelChoice(StreamedKernel(u, v, block), reason)
+    why = "as asked" if name == "streamed" else "of no low rank, too many to keep"
+    return KernelChoice(
+        StreamedKernel(u, v, block),
+        f"streamed: {cells:,} cells, {why}, {block:,} worker types at a time; "
+        f"{budget.share(budget.streamed(block))}",
+    )
 
 
 def low_rank_of_factors(
@@ -153,6 +166,13 @@ def dense_kernel(log_affinity: jax.Array) -> DenseKernel:
     return DenseKernel(log_affinity, bool(jnp.ptp(log_affinity) <= STORED_RANGE))
 
 
+def _mean_error(kernel: ScaledKernel, mass_x: jax.Array, mass_y: jax.Array) -> float:
+    """The largest bound of any type on the average over its partners' masses."""
+    mean_x = kernel.error_x @ mass_x / mass_x.sum()
+    mean_y = kernel.error_y @ mass_y / mass_y.sum()
+    return float(jnp.maximum(kernel.error_x.max() * mean_y, kernel.error_y.max() * mean_x))
+
+
 @dataclass(frozen=True)
 class _Budget:
     """What each kernel of ``rows × columns`` cells needs of the memory that is available."""
@@ -171,6 +191,10 @@ class _Budget:
         """Bytes of a dense kernel."""
         return self.types + _DENSE_CELL * self.rows * self.columns
 
+    def low_rank(self, rank: int) -> float:
+        """Bytes of a low-rank kernel of so many features."""
+        return self.types + 8.0 * _COPIES * rank * (self.rows + self.columns)
+
     def streamed(self, block: int) -> float:
         """Bytes of a streamed kernel that forms ``block`` rows at a time."""
         return self.types + 8.0 * _BLOCK_COPIES * block * self.columns
@@ -184,9 +208,12 @@ class _Budget:
     @property
     def rank(self) -> int:
         """Features that fit."""
-        each = 8.0 * _COPIES * (self.rows + self.columns)
-        fits = (self.available - self.types) / each
+        fits = (self.available - self.types) / (self.low_rank(1) - self.types)
         return max(1, int(min(fits, self.rows, self.columns)))
+
+    def share(self, need: float) -> str:
+        """What a kernel needs of what there is, for people."""
+        return f"{gigabytes(need)} of {gigabytes(self.available)} of memory"
 
     def require(self, name: str, need: float) -> None:
         """Raise unless so many bytes are available, with the kernels that would fit."""
@@ -195,11 +222,15 @@ class _Budget:
         fits = []
         if self.streamed(1) <= self.available:
             size = gigabytes(self.streamed(self.block))
-            fits.append(f"'streamed', {self.block:,} worker types at a time, {size}")
-            fits.append(f"'low rank' where the affinity has a rank of at most {self.rank:,}")
+            fits.append(f"kernel 'streamed', {self.block:,} worker types at a time, {size}")
+        if self.low_rank(1) <= self.available:
+            fits.append(
+                f"kernel 'low rank' where the affinity has a numerical rank of at most "
+                f"{self.rank:,}, and {gigabytes(self.low_rank(1))} and more"
+            )
         what = f"what would fit: {'; '.join(fits)}; or" if fits else "no kernel fits; take"
         raise InvalidInput(
-            [f"memory: a {name} kernel of {self.rows:,} x {self.columns:,} types needs "
+            [f"memory: {name} kernel of {self.rows:,} x {self.columns:,} types needs "
              f"{gigabytes(need)} and {gigabytes(self.available)} are available; {what} a machine "
-             f"or device with more, or fewer types"]
+             f"or device with {gigabytes(need)} to spare, or fewer types"]
         )  # fmt: skip

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from matching.errors import InvalidInput
 from matching.kernel import Factors, Kernel, Matches, sums
 from matching.kernel_choice import kernel_of_factors, low_rank_of_factors
 from matching.low_rank import RankTooLow
@@ -70,19 +71,31 @@ def solve_by_kernels(
             if solution.status == Status.CERTIFIED:
                 return solution
     exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory).kernel
-    _LOG.info("no low-rank kernel certified the solution; solving with the %s one", exact.name)
+    _LOG.warning(
+        "no low-rank kernel certified the solution; solving with the %s one, of %s cells",
+        exact.name,
+        f"{len(mass_x) * len(mass_y):,}",
+    )
     return _within_memory(exact, solve, start)
 
 
 def _within_memory(kernel: Kernel, solve: Callable[[Kernel, Any], _S], start: Any) -> _S:
-    """Solve, with blocks of half the size each time that memory runs out."""
+    """Solve, with blocks of half the size each time that memory runs out.
+
+    Raises :class:`~matching.errors.InvalidInput` where it runs out with a kernel of no blocks.
+    """
     while True:
         try:
             return jax.block_until_ready(solve(kernel, start))
         except jax.errors.JaxRuntimeError as error:
             if not any(sign in str(error) for sign in _NO_MEMORY):
                 raise
-            if not isinstance(kernel, StreamedKernel) or kernel.block == 1:
+            if not isinstance(kernel, StreamedKernel):
+                raise InvalidInput(
+                    [f"memory: ran out with the {kernel.name} kernel; choose kernel 'streamed', "
+                     "which halves its blocks till they fit, or take a machine or device with more"]
+                ) from error  # fmt: skip
+            if kernel.block == 1:
                 raise
             kernel = replace(kernel, block=kernel.block // 2)
             _LOG.warning("memory ran out; going on with %d worker types at a time", kernel.block)

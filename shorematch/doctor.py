@@ -69,7 +69,7 @@ def _economy(economy_path: Path) -> list[tuple[str, str, bool, str]]:
     if merged is not None:
         economy = merged.economy
         findings.append(("types", f"{merged}; equal ones are solved as one", True, ""))
-    choice = explain_kernel(economy, memory=runtime.machine_memory())
+    choice = explain_kernel(economy)
     return [*findings, ("kernel", choice.reason, True, "")]
 
 

@@ -21,7 +21,6 @@ from matching.statistics import (
     mean_wage_by_worker,
     offshoring_share_by_firm,
 )
-from shorematch import runtime
 from shorematch.console import console
 from shorematch.files.economy_file import read_economy
 from shorematch.files.manifest import Run
@@ -123,9 +122,8 @@ def orders_of(economy: Economy, options: SolveOptions) -> Orders:
 def solve(economy: Economy, options: SolveOptions) -> Equilibrium:
     """The equilibrium, converged or not."""
     equilibrium = solve_equilibrium(
-        economy, options.solver, kernel=options.kernel, max_iter=options.max_iter, throw=False,
-        memory=runtime.machine_memory(),
-    )  # fmt: skip
+        economy, options.solver, kernel=options.kernel, max_iter=options.max_iter, throw=False
+    )
     return jax.block_until_ready(equilibrium)
 
 
