@@ -10,8 +10,11 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import logsumexp
 
-from matching import Economy, Equilibrium, Status, solve_equilibrium
+from matching import Economy, Equilibrium, Status, choose_kernel, solve_equilibrium
+from matching.kernel import Kernel
+from matching.market import factors
 
 BOUNDS = {
     "margin": 1e-10,
@@ -20,42 +23,89 @@ BOUNDS = {
     "permutation": 1e-11,
     "unit": 1e-11,
     "splitting": 1e-11,
+    "kernels": 1e-11,
 }
 _KRONER_PER_EURO = 7.46
 # Economies that plain fitting does not solve by then are compared by the other properties alone.
 _IPFP_ITERATIONS = 2_000
 
 
-def measure(batch: Economy) -> dict[str, np.ndarray]:
-    """Every property of every economy of a batch; NaN where a property does not apply."""
-    equilibrium = solve(batch)
+def measure(batch: Economy, kernel: str = "dense") -> dict[str, np.ndarray]:
+    """Every property of every economy of a batch; NaN where a property does not apply.
+
+    Solutions of a kernel that is not dense differ by what their certificates allow, and by that
+    less is counted.
+    """
+    found = partial(solve, kernel=kernel)
+    equilibrium = found(batch)
     certified = np.asarray(equilibrium.status) == Status.CERTIFIED
-    fitted = solve(batch, solver="ipfp", max_iter=_IPFP_ITERATIONS)
+    fitted = found(batch, solver="ipfp", max_iter=_IPFP_ITERATIONS)
     both = certified & (np.asarray(fitted.status) == Status.CERTIFIED)
     density = replace(batch, intensity_unit="density")
-    base = solve(density) if batch.intensity_unit == "cell" else equilibrium
-    split = solve(jax.vmap(split_types)(density))
-    dense = np.asarray(base.status) == Status.CERTIFIED
-    return {
+    base = found(density) if batch.intensity_unit == "cell" else equilibrium
+    split = found(jax.vmap(split_types)(density))
+    whole = np.asarray(base.status) == Status.CERTIFIED
+    result = {
         "margin": np.asarray(jax.vmap(lambda e: e.max_residual)(equilibrium)),
         "unbounded": np.asarray(~jnp.isfinite(equilibrium.wage_error_bound), dtype=float),
         "certified": certified.astype(float),
-        "accounting": np.asarray(jax.vmap(accounting_error)(equilibrium)),
+        "accounting": np.asarray(jax.jit(jax.vmap(accounting_error))(equilibrium)),
         "solvers": np.where(both, _gap(equilibrium, fitted), np.nan),
         "permutation": np.where(
             certified,
-            _gap(equilibrium, solve(jax.vmap(reverse_types)(batch)), reverse=True),
+            _gap(equilibrium, found(jax.vmap(reverse_types)(batch)), reverse=True),
             np.nan,
         ),
-        "unit": np.where(certified, _gap(equilibrium, solve(jax.vmap(in_euro)(batch))), np.nan),
-        "splitting": np.where(dense, _gap(base, jax.vmap(merge_pairs)(split)), np.nan),
+        "unit": np.where(certified, _gap(equilibrium, found(jax.vmap(in_euro)(batch))), np.nan),
+        "splitting": np.where(whole, _gap(base, split, merge=True), np.nan),
     }
+    if kernel != "dense":
+        result["kernels"] = np.where(certified, _gap(solve(batch), equilibrium), np.nan)
+    return result
 
 
-def solve(batch: Economy, solver: str = "newton", max_iter: int | None = None) -> Equilibrium:
+def solve(
+    batch: Economy, solver: str = "newton", max_iter: int | None = None, kernel: str = "dense"
+) -> Equilibrium:
     """A batch of equilibria; statuses tell, nothing raises."""
-    one = partial(solve_equilibrium, solver=solver, max_iter=max_iter, throw=False)
-    return jax.vmap(one)(batch)
+
+    def one(economy: Economy, chosen: str | Kernel) -> Equilibrium:
+        return solve_equilibrium(
+            economy, solver, kernel=chosen, max_iter=max_iter, throw=False
+        )  # fmt: skip
+
+    if kernel == "dense":
+        return jax.vmap(partial(one, chosen=kernel))(batch)
+    return jax.vmap(one)(batch, _kernels(batch, kernel))
+
+
+def _kernels(batch: Economy, name: str) -> Kernel:
+    """A kernel of each economy, stacked: low ranks with features of zero up to the highest."""
+    lanes = len(batch.lambda_x)
+    values = jax.tree.map(np.asarray, batch)
+    kernels = [
+        choose_kernel(jax.tree.map(lambda leaf, k=k: leaf[k], values), name) for k in range(lanes)
+    ]
+    if name == "low rank":
+        most = max(kernel.table.rank for kernel in kernels)
+
+        def padded(features: jax.Array) -> np.ndarray:
+            return np.pad(features, ((0, most - len(features)), (0, 0)))
+
+        kernels = [replace(k, table=jax.tree.map(padded, k.table)) for k in kernels]
+    else:
+        kernels = [replace(k, block=2) for k in kernels]  # several blocks, and a part of one
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *kernels)
+
+
+def log_matches(eq: Equilibrium) -> tuple[jax.Array, ...]:
+    """``log π`` of each origin, whatever the kernel: potentials and the exact affinity."""
+    if eq.log_cells is not None:
+        return eq.log_cells
+    u, v = factors(eq.economy)
+    exponents = u @ v.T + eq.all_matches.row[:, None] + eq.all_matches.column[None, :]
+    ends = np.cumsum([len(origin.mass) for origin in eq.economy.origins])
+    return tuple(jnp.split(exponents, ends[:-1]))
 
 
 def accounting_error(eq: Equilibrium) -> jax.Array:
@@ -63,7 +113,7 @@ def accounting_error(eq: Equilibrium) -> jax.Array:
     economy = eq.economy
     worst = jnp.asarray(0.0)
     for o, log_pi, log_f0, q in zip(
-        economy.origins, eq.log_matches, eq.log_unmatched, eq.outputs, strict=True
+        economy.origins, log_matches(eq), eq.log_unmatched, eq.outputs, strict=True
     ):
         cells = _omega(economy, o.mass), _omega(economy, economy.firms.mass)
         log_pi_density = log_pi - cells[0][:, None] - cells[1][None, :]
@@ -104,13 +154,10 @@ def split_types(economy: Economy) -> Economy:
     return replace(doubled, origins=origins, firms=firms)
 
 
-def merge_pairs(eq: Equilibrium) -> Equilibrium:
-    """Undo :func:`split_types`: add up the matches of the parts."""
-    log_matches = tuple(
-        jax.nn.logsumexp(log_pi.reshape(log_pi.shape[0] // 2, 2, -1, 2), axis=(1, 3))
-        for log_pi in eq.log_matches
-    )
-    return replace(eq, log_cells=log_matches)
+def merge_pairs(log_pi: np.ndarray) -> np.ndarray:
+    """Undo :func:`split_types` for ``log π``: add up the matches of the parts."""
+    lanes, workers, firms = log_pi.shape
+    return logsumexp(log_pi.reshape(lanes, workers // 2, 2, firms // 2, 2), axis=(2, 4))
 
 
 def in_euro(economy: Economy) -> Economy:
@@ -153,13 +200,27 @@ def _each_type(economy: Economy, change) -> Economy:
     return replace(economy, origins=origins, firms=firms)
 
 
-def _gap(one: Equilibrium, other: Equilibrium, reverse: bool = False) -> np.ndarray:
+def _gap(
+    one: Equilibrium, other: Equilibrium, reverse: bool = False, merge: bool = False
+) -> np.ndarray:
     """Largest difference of ``log π``, relative to ``max(1, |log π|)``, per economy."""
     gaps = []
-    for a, b in zip(one.log_matches, other.log_matches, strict=True):
-        b = b[:, ::-1, ::-1] if reverse else b
-        gaps.append(np.max(np.abs(a - b) / np.maximum(1.0, np.abs(a)), axis=(1, 2)))
+    allowed = _stated(one) + _stated(other)
+    for a, b in zip(jax.vmap(log_matches)(one), jax.vmap(log_matches)(other), strict=True):
+        a, b = np.asarray(a), np.asarray(b)
+        b = b[:, ::-1, ::-1] if reverse else merge_pairs(b) if merge else b
+        apart = np.abs(a - b) - allowed[:, None, None]
+        gaps.append(np.max(apart / np.maximum(1.0, np.abs(a)), axis=(1, 2)))
     return np.max(gaps, axis=0)
+
+
+def _stated(eq: Equilibrium) -> np.ndarray:
+    """What the certificate of each lane allows ``log π`` to be wrong by; of dense ones nothing."""
+    if eq.kernel == "dense":
+        return np.zeros(len(eq.status))
+    theta = np.asarray(eq.economy.lambda_x / (eq.economy.lambda_x + eq.economy.lambda_y))
+    workers = np.max([bound.max(1) for bound in eq.bound_workers], axis=0)
+    return theta * workers + (1.0 - theta) * np.asarray(eq.bound_firms).max(1)
 
 
 def _omega(economy: Economy, mass: jax.Array) -> jax.Array:
