@@ -57,7 +57,7 @@ def sweep_file(
     the blocks at hand. Raises :class:`~matching.InvalidInput` before anything is written, and
     :class:`~shorematch.sweeps.workers.SchedulerLost` where a cluster vanishes.
     """
-    run = Run(["sweep", path], out)
+    run = Run(["sweep", path, *["--yes"] * yes], out)
     with _signals_noted() as stop:
         plan = read_plan(path, yes=yes)
         mine = blocks_of_shard(plan, shard)
@@ -130,7 +130,7 @@ def collect_sweep(path: Path, out: Path, *, partial: bool = False, yes: bool = F
     is certified, 2 otherwise. Raises :class:`~shorematch.defects.InputError` where blocks are
     missing, unless ``partial``.
     """
-    run = Run(["sweep", path], out)
+    run = Run(["sweep", path, *["--yes"] * yes], out)
     return _collect(read_plan(path, yes=yes), path, out, run, partial=partial)
 
 
