@@ -19,12 +19,13 @@ from counterfactuals import (
     effect_of_cause,
     measure_labels,
 )
-from matching import InvalidInput, parameter_names, solve_equilibrium, with_parameter
+from matching import STATISTICS, InvalidInput, parameter_names, solve_equilibrium, with_parameter
 from matching.statistics import offshoring_rate, offshoring_share_by_firm
 from shorematch.denmark import economy_path
 from shorematch.files.defects import InputError
 from shorematch.files.draw_files import DRAWS, Draws, write_draws
 from shorematch.files.economy_file import write_economy
+from shorematch.report.run_comparison import compare_runs
 from shorematch.scenarios.decomposing import (
     causes_frame,
     decompose_files,
@@ -253,6 +254,11 @@ def test_the_command_writes_tables_figures_and_groups_that_it_takes_back(runs, r
     assert frame["statistic"].nunique() * 6 <= len(frame) == len(result.labels) * 6
     a, b = ((runs / run / "decomposition.csv").read_bytes() for run in "ab")
     assert a == b
+    frames = compare_runs({"a": runs / "a", "b": runs / "b"})
+    assert list(frames) == ["change", *(group.name for group in result.groups)]
+    scalars = [k for k, (name, _) in enumerate(result.labels) if name in STATISTICS]
+    for g, group in enumerate(result.groups):
+        np.testing.assert_array_equal(frames[group.name]["b"], result.shapley[g, scalars])
     assert json.loads((runs / "a/summary.json").read_text())["status"] == {"certified": 64}
 
 

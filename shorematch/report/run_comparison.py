@@ -10,7 +10,8 @@ def compare_runs(runs: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
     """By title, one row per number that at least two runs hold, and a column per run.
 
     Numbers are the statistics of ``solve`` and of the scenarios of ``counterfactual`` (of which
-    the baseline is what ``solve`` finds), and the estimates of ``estimate`` and ``calibrate``. Two
+    the baseline is what ``solve`` finds), what each group of parameters contributes in
+    ``decompose``, and the estimates of ``estimate`` and ``calibrate``. Two
     runs get a column for the difference, second less first. No run bears the name of the columns
     ``number`` and ``difference``.
     """
@@ -30,13 +31,13 @@ def compare_runs(runs: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
 
 
 def _numbers(folder: Path) -> dict[str, pd.Series]:
-    """The numbers of a run by title: a scenario, or the estimates."""
+    """The numbers of a run by title: a scenario, a group of parameters, or the estimates."""
     parts: dict[str, pd.Series] = {}
     if (folder / "statistics.csv").exists():
         parts["baseline"] = pd.read_csv(folder / "statistics.csv", index_col=0)["value"]
     if (folder / "table.csv").exists():
         frame = pd.read_csv(folder / "table.csv", index_col=0)
-        if frame.index.name == "scenario":
+        if frame.index.name in ("scenario", "statistic"):
             parts |= {str(name): frame.loc[name] for name in frame.index}
     if (folder / "estimates.csv").exists():
         estimates = pd.read_csv(folder / "estimates.csv")
