@@ -23,6 +23,7 @@ from shorematch.files.manifest import Run
 from shorematch.files.run_folder import write_json
 from shorematch.files.tables import write_tables
 from shorematch.report.reporting import report_runs, stamp_of
+from shorematch.report.run_comparison import compare_runs
 from shorematch.solving import SolveOptions, solve_file
 from shorematch.sweeps.plan import SCHEMA
 from tests.danish import edited, write_danish
@@ -277,6 +278,19 @@ def test_runs_side_by_side_show_what_they_share_and_the_difference(tmp_path):
     }
     with pytest.raises(InputError, match="needs several runs"):
         report_runs(runs[:1], tmp_path / "s", compare=True)
+
+
+def test_estimates_stand_side_by_side_by_group_and_year(tmp_path):
+    header = "parameter,group,year,estimate\n"
+    for name, rows in (
+        ("one", "Φ,a,1996,1.0\nΦ,a,2006,2.0\nΦ,b,2006,3.0\nλ,,,4.0\n"),
+        ("two", "Φ,b,2006,5.0\nΦ,a,1996,7.0\nλ,,,4.5\nλ,,1996,9.0\n"),
+    ):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "estimates.csv").write_text(header + rows, encoding="utf-8")
+    frame = compare_runs({name: tmp_path / name for name in ("one", "two")})["estimates"]
+    found = frame.set_index("number")["difference"].to_dict()
+    assert found == {"Φ a 1996": 6.0, "Φ b 2006": 2.0, "λ": 0.5}
 
 
 def test_runs_inside_a_run_are_shown_and_what_is_not_certified_stands_out(tmp_path):

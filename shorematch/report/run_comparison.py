@@ -40,9 +40,10 @@ def _numbers(folder: Path) -> dict[str, pd.Series]:
         if frame.index.name in ("scenario", "statistic"):
             parts |= {str(name): frame.loc[name] for name in frame.index}
     if (folder / "estimates.csv").exists():
-        estimates = pd.read_csv(folder / "estimates.csv")
+        estimates = pd.read_csv(folder / "estimates.csv", dtype={"group": str, "year": str})
         names = estimates["parameter"]
-        if "group" in estimates and estimates["group"].notna().any():
-            names = names + " " + estimates["group"].fillna("").astype(str)
+        for key in ("group", "year"):  # empty where a run has one group or year
+            if key in estimates:
+                names = (names + " " + estimates[key].fillna("")).str.strip()
         parts["estimates"] = pd.Series(estimates["estimate"].to_numpy(), names)
     return parts
