@@ -324,6 +324,8 @@ def _run() -> int:
         return _fail("interrupted", 130)
     except OSError as error:
         return _fail(str(error), 1)
+    except MemoryError:
+        return _fail("memory: ran out. Allow this job more of it, or take fewer rows or types", 1)
     except Exception as error:
         if hasattr(error, "show"):  # a wrong argument, wherever this typer keeps click's class
             error.show()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from matching.memory import control_group_limits
+
 LIMITED = """
 import logging, resource, sys
 from dataclasses import replace
@@ -43,3 +45,22 @@ def test_where_memory_runs_out_blocks_halve_and_the_solution_is_certified():
     first, *_, last = done.stdout.splitlines()
     assert first == "memory ran out; going on with 1500 worker types at a time"
     assert last == "CERTIFIED"
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "file"),
+    [
+        ("0::/slurm/job_7/step_0", "sys/fs/cgroup/slurm/job_7", "memory.max"),
+        ("4:cpuset,memory:/slurm/job_7", "sys/fs/cgroup/memory/slurm/job_7",
+         "memory.limit_in_bytes"),
+        ("4:memory:/gone", "sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+    ],
+)  # fmt: skip
+def test_limits_of_a_job_above_the_process_are_found(tmp_path, line, folder, file):
+    (tmp_path / "proc/self").mkdir(parents=True)
+    (tmp_path / "proc/self/cgroup").write_text(f"2:cpu:/\n{line}\n")
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / file).write_text("4000000000\n")
+    if folder != "sys/fs/cgroup/memory":
+        (tmp_path / folder).parent.joinpath(file).write_text("max\n")
+    assert control_group_limits(tmp_path) == [4_000_000_000]
