@@ -270,6 +270,9 @@ def test_a_defect_of_the_groups_file_leaves_nothing_behind(tmp_path):
     path.write_text('[[group]]\nname = "all"\nparameters = ["technology.affinity"]\n')
     with pytest.raises(InvalidInput, match="is in no group"):
         decompose_files(economy_path(1996), economy_path(2006), tmp_path / "out", path)
+    path.write_text('[[group]]\nname = "change"\nparameters = ["technology.affinity"]\n')
+    with pytest.raises(InputError, match="a group is named 'change'"):
+        decompose_files(economy_path(1996), economy_path(2006), tmp_path / "out", path)
     assert [p.name for p in tmp_path.iterdir()] == ["groups.toml"]
 
 

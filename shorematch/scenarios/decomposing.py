@@ -40,6 +40,7 @@ from shorematch.scenarios.interval_tables import (
 )
 
 _Text = Annotated[str, Field(min_length=1)]
+_CHANGE = "change"  # the name of the whole, beside those of the groups
 INEQUALITY = {
     "var_wage_between_firms": "Between-firm variance of wages",
     "var_skill_between_firms": "Between-firm variance of skills",
@@ -215,12 +216,12 @@ def _intervals(result: Decomposition, draws: DecompositionDraws) -> Intervals:
     names = [group.name for group in result.groups]
     rows = [np.arange(len(names)) == g for g in range(len(names))]
     for cause in (STRUCTURAL_CHANGE, GLOBALISATION) if findings_of(result) else ():
-        names.append(cause)
+        names.append(f"all {cause}" if cause in names else cause)
         rows.append(np.array([group.cause == cause for group in result.groups]))
     estimate = [result.shapley[row].sum(0) for row in rows]
     drawn = [draws.shapley[:, row].sum(1) for row in rows]
     return Intervals(
-        "moved", (*names, "change"), result.labels,
+        "moved", (*names, _CHANGE), result.labels,
         np.stack([*estimate, result.end - result.start]), np.stack([*drawn, draws.change]),
     )  # fmt: skip
 
@@ -263,7 +264,7 @@ def _table(result: Decomposition, start: LoadedEconomy, end: LoadedEconomy) -> p
     rows = {
         f"from: {start.name}": result.start,
         f"to: {end.name}": result.end,
-        "change": result.end - result.start,
+        _CHANGE: result.end - result.start,
         **{group.name: result.shapley[g] for g, group in enumerate(result.groups)},
     }
     names = ["_".join(filter(None, result.labels[k])) for k in scalars]
@@ -277,6 +278,9 @@ def _read_groups(path: Path) -> tuple[ParameterGroup, ...]:
     file = read_toml(path, _GroupsFile, defects)
     if file is None:
         raise InputError(defects)
+    if _CHANGE in (g.name for g in file.group):
+        problem = f"a group is named {_CHANGE!r}, as the whole change is in tables"
+        raise InputError([Defect(path.name, problem, "Choose another name", key="group")])
     return tuple(ParameterGroup(g.name, tuple(g.parameters), g.cause) for g in file.group)
 
 
