@@ -189,7 +189,7 @@ def _defects(affinity: jax.Array | Factors, f: np.ndarray, g: np.ndarray) -> lis
         if isinstance(affinity, Factors):
             needed = f"{(*f.shape, 'd')} and {(*g.shape, 'd')} are needed"
         defects.append(f"log_affinity: has shape {shapes} where {needed}")
-    elif not all(bool(jnp.all(jnp.isfinite(array))) for array in arrays):
+    elif not _finite(arrays):
         defects.append("log_affinity: is not finite everywhere; give a number for every pair")
     for name, mass in (("mass_x", f), ("mass_y", g)):
         if not np.all(np.isfinite(mass)) or np.any(mass < 0) or not np.any(mass > 0):
@@ -200,3 +200,8 @@ def _defects(affinity: jax.Array | Factors, f: np.ndarray, g: np.ndarray) -> lis
             "count the same matches, so rescale one side or look for lost rows"
         )
     return defects
+
+
+@jax.jit
+def _finite(arrays: tuple[jax.Array, ...]) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.isfinite(array).all() for array in arrays]))

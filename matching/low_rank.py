@@ -218,9 +218,8 @@ def _basis(
 def _extremes(points: np.ndarray) -> np.ndarray:
     """Types that lie outermost in some direction, where remainders are largest."""
     dimensions = points.shape[1]
-    directions = np.vstack(
-        [np.eye(dimensions), np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))]
-    )
+    oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))
+    directions = np.vstack([np.eye(dimensions), oblique[: 8 * (dimensions > 1)]])
     projected = (points @ direction for direction in directions)
     return np.unique([end for values in projected for end in (values.argmin(), values.argmax())])
 
