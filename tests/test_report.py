@@ -326,6 +326,20 @@ def test_a_sweep_is_summed_up_by_scenario_with_what_is_missing(tmp_path):
     assert "1 of 23 points are missing." in page.text
 
 
+@pytest.mark.parametrize("name", ["summary.json", "figures/green.pdf", "table.parquet", "long.csv"])
+def test_a_damaged_file_is_one_message_with_the_run_and_leaves_nothing(name, stamped, tmp_path):
+    run = shutil.copytree(stamped / "run", tmp_path / "run")
+    write_json(run / "plan.json", {"sweep": {"points": 1, "scenarios": {"one": 1}}})
+    (run / name).write_bytes(b"\xff{")
+    if name != "table.parquet":
+        (run / "plan.json").unlink()
+    with pytest.raises(InputError, match=r"run: holds a file that cannot be read") as caught:
+        report_runs([run], tmp_path / "r")
+    assert len(caught.value.defects) == 1
+    assert name == "table.parquet" or f"not as the run wrote it: {name}" in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
 def test_folders_without_a_run_are_refused_together_and_a_folder_in_use_is_left_alone(tmp_path):
     (tmp_path / "empty").mkdir()
     run = write_run(tmp_path / "run")

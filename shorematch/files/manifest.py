@@ -20,6 +20,7 @@ from typing import Any
 import psutil
 
 from shorematch import __version__
+from shorematch.files.defects import Defect, InputError
 from shorematch.files.inputs import sha256_of
 from shorematch.files.run_folder import json_text, new_run, write_json, written_whole
 from shorematch.runtime import cache_folder
@@ -163,6 +164,22 @@ def changed_outputs(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
         for name, sha in manifest["outputs"].items()
         if not (folder / name).is_file() or sha256_of(folder / name) != sha
     ]
+
+
+@contextmanager
+def damage_named(folder: Path) -> Iterator[None]:
+    """Turn what a damaged file of a run makes its reader raise into a message that names the run.
+
+    Raises :class:`~shorematch.defects.InputError`, with the files that are not as they were.
+    """
+    try:
+        yield
+    except (ValueError, KeyError, TypeError) as error:
+        manifest = read_manifest(folder)
+        changed = changed_outputs(folder, manifest) if manifest else []
+        told = f"; not as the run wrote it: {', '.join(changed)}" if changed else ""
+        problem = f"holds a file that cannot be read ({type(error).__name__}: {error}){told}"
+        raise InputError([Defect(str(folder), problem, "Run its command again")]) from error
 
 
 def command_line(manifest: Mapping[str, Any]) -> str:

@@ -79,9 +79,13 @@ def _stamp_png(source: Path, target: Path, stamp: str) -> None:
 
 
 def _stamp_pdf(source: Path, target: Path, stamp: str) -> None:
-    from pypdf import PdfWriter
+    from pypdf import PdfReader, PdfWriter
+    from pypdf.errors import PyPdfError
 
-    writer = PdfWriter(clone_from=source)
+    try:
+        writer = PdfWriter(clone_from=PdfReader(source, strict=True))
+    except PyPdfError as error:
+        raise ValueError(f"{source.name}: {error}") from error
     writer.add_metadata({"/Subject": stamp})
     writer.write(target)
 

@@ -12,7 +12,13 @@ import pandas as pd
 
 from shorematch.console import console
 from shorematch.files.defects import Defect, InputError
-from shorematch.files.manifest import changed_outputs, command_line, read_manifest, results_in
+from shorematch.files.manifest import (
+    changed_outputs,
+    command_line,
+    damage_named,
+    read_manifest,
+    results_in,
+)
 from shorematch.files.run_folder import new_run, safe_names, write_csv
 from shorematch.files.tables import rounded, write_tables
 from shorematch.report.html_page import (
@@ -43,7 +49,8 @@ def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) ->
     folder per run holds its tables and figures, each stamped with the hash of the run's results
     and its command; ``files.csv`` lists them, and what compares several runs once for each of
     them. Returns 0. Raises
-    :class:`~shorematch.defects.InputError` where a folder holds no run or ``out`` is not free.
+    :class:`~shorematch.defects.InputError` where a folder holds no run, or a damaged one, or
+    ``out`` is not free.
     """
     defects = [
         Defect(str(folder), "holds no run", "Name a folder that solve, counterfactual, decompose, "
@@ -59,11 +66,17 @@ def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) ->
     runs = dict(zip(names, folders, strict=True))
     with new_run(out) as made:
         stamps = {name: stamp_of(folder) for name, folder in runs.items()}
-        copied = [
-            (f"{name}/{file}", stamps[name].run, stamps[name].command, sha)
-            for name, folder in runs.items()
-            for file, sha in copy_paper_files(folder, made / name, stamps[name])
-        ]
+        copied, sections = [], []
+        for name, folder in runs.items():
+            title = f"<h2>{html.escape(name)}</h2>" if len(runs) > 1 else ""
+            stamp = stamps[name]
+            with damage_named(folder):
+                copied += [
+                    (f"{name}/{file}", stamp.run, stamp.command, sha)
+                    for file, sha in copy_paper_files(folder, made / name, stamp)
+                ]
+                sections += [f'<section id="run-{html.escape(name)}">{title}',
+                             *_head(folder, stamp), *_run(folder), "</section>"]  # fmt: skip
         parts = [*_contents(names, compare=compare)]
         if compare:
             frames = compare_runs(runs)
@@ -71,11 +84,8 @@ def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) ->
             copied += _write_comparisons(made, frames, stamps)
         columns = ["file", "run", "command", "sha256"]
         write_csv(made / "files.csv", pd.DataFrame(copied, columns=columns))
-        for name, folder in runs.items():
-            title = f"<h2>{html.escape(name)}</h2>" if len(runs) > 1 else ""
-            parts += [f'<section id="run-{html.escape(name)}">{title}',
-                      *_head(folder, stamps[name]), *_run(folder), "</section>"]  # fmt: skip
-        text = page("shorematch report" if len(runs) > 1 else names[0], parts)
+        title = "shorematch report" if len(runs) > 1 else names[0]
+        text = page(title, [*parts, *sections])
         (made / "report.html").write_text(text, encoding="utf-8", newline="\n")
     console().print(f"The report is {out / 'report.html'}; tables and figures are beside it")
     return 0

@@ -5,17 +5,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from shorematch.files.manifest import damage_named
+
 
 def compare_runs(runs: Mapping[str, Path]) -> dict[str, pd.DataFrame]:
     """By title, one row per number that at least two runs hold, and a column per run.
 
     Numbers are the statistics of ``solve`` and of the scenarios of ``counterfactual`` (of which
     the baseline is what ``solve`` finds), what each group of parameters contributes in
-    ``decompose``, and the estimates of ``estimate`` and ``calibrate``. Two
-    runs get a column for the difference, second less first. No run bears the name of the columns
-    ``number`` and ``difference``.
+    ``decompose``, and the estimates of ``estimate`` and ``calibrate``. Two runs get a column for
+    the difference, second less first. No run bears the name of the columns ``number`` and
+    ``difference``. Raises :class:`~shorematch.defects.InputError` where a file of a run is damaged.
     """
-    found = {name: _numbers(folder) for name, folder in runs.items()}
+    found = {}
+    for name, folder in runs.items():
+        with damage_named(folder):
+            found[name] = _numbers(folder)
     titles = dict.fromkeys(title for parts in found.values() for title in parts)
     frames = {}
     for title in titles:
