@@ -67,7 +67,8 @@ def main() -> None:
                 rows.append(row)
                 said = row.get("void") or f"{1e3 * row['seconds']:.4g} ms"
                 print(f"{name(case)}: {said}", flush=True)
-            _store(rows)
+            if rows:
+                _store(rows)
 
 
 def _store(rows: list[dict[str, Any]]) -> None:
