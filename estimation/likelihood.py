@@ -23,7 +23,7 @@ from estimation.basis import Basis
 from estimation.certificate import Certificate
 from estimation.estimates import Estimates, Fit, Minimum
 from estimation.identification import Identification, identify_scales
-from estimation.moment_matching import MAX_ROWS
+from estimation.moment_matching import MAX_ROWS, distinct_rows, too_many
 from estimation.profile_intervals import SCALES, profile_interval
 from estimation.variation import collinear
 from estimation.wage_equation import (
@@ -310,14 +310,12 @@ def _checked(
         for name in workers
         if name in jobs
     ]
-    if len(wages) > MAX_ROWS:
-        defects.append(
-            f"{len(wages)} matches: the matching needs {8e-9 * len(wages) ** 2:.0f} GB per array; "
-            f"draw a sample of at most {MAX_ROWS}"
-        )
     if defects:
         raise InvalidInput(defects)
     sample = make_sample(wages, dict(workers), dict(jobs), basis)
+    kinds = [len(distinct_rows(factors)[0]) for factors in (sample.u, sample.v)]
+    if kinds[0] * kinds[1] > MAX_ROWS**2:
+        raise InvalidInput([too_many(*kinds)])
     if np.ptp(wages) == 0:
         raise InvalidInput(
             ["log_wages: are all the same, so they tell no scale; use matches alone"]

@@ -10,13 +10,14 @@ from matching.economy import (
     make_firms,
     make_origin,
 )
-from matching.equilibrium import Equilibrium, solve_equilibrium
+from matching.equilibrium import Equilibrium
 from matching.errors import InvalidInput, NotConverged, PrecisionError, ShorematchError
 from matching.fixed_margins import FixedMargins, solve_fixed_margins
 from matching.kernel import Factors
 from matching.kernel_choice import choose_kernel, explain_kernel
 from matching.parameters import get_parameter, parameter_names, with_parameter
 from matching.sharding import solve_sharded
+from matching.solve import solve_equilibrium
 from matching.statistics import STATISTICS, statistics
 from matching.status import Status
 

@@ -22,7 +22,7 @@ import numpy as np
 from matching.blas import one_blas_thread
 from matching.certificate import CERTIFICATE_STEPS
 from matching.economy import Economy
-from matching.equilibrium import Equilibrium, equilibrium_of
+from matching.equilibrium import Equilibrium
 from matching.errors import InvalidInput, require_float64
 from matching.kernel_choice import choose_kernel
 from matching.memory import available_bytes, gigabytes
@@ -33,6 +33,7 @@ from matching.prediction import (
     no_prediction,
     predicted,
 )
+from matching.solve import equilibrium_of
 from matching.solvers import MAX_ITER
 from matching.status import Status
 

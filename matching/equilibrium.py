@@ -1,4 +1,4 @@
-"""The equilibrium with outside options: who works where, at home and abroad, at what wage."""
+"""An equilibrium with outside options: who works where, at home and abroad, at what wage."""
 
 import itertools
 from dataclasses import dataclass
@@ -9,16 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import register_dataclass
 
-from matching.certificate import CERTIFICATE_STEPS, certify
 from matching.economy import Economy
-from matching.errors import InvalidInput, require_float64
-from matching.implicit import with_derivatives
-from matching.kernel import DenseKernel, Kernel, Matches
-from matching.kernel_ladder import solve_by_kernels
-from matching.market import active, exponents, factors, log_partner_space, market_of, prepared
-from matching.repeated_types import expanded, merged_types
-from matching.solvers import find_potentials
-from matching.status import raise_unless_converged, verdict
+from matching.errors import InvalidInput
+from matching.kernel import Matches
+from matching.market import log_partner_space
 
 
 @partial(
@@ -59,7 +53,7 @@ class Equilibrium:
     @property
     def match_products(self) -> tuple[Matches, ...]:
         """``π`` behind the products ``π v`` and ``π'u``, whatever the kernel."""
-        starts = _starts(self.economy)
+        starts = type_starts(self.economy)
         return tuple(self.all_matches.rows(*ends) for ends in itertools.pairwise(starts))
 
     @property
@@ -171,115 +165,6 @@ def output(economy: Economy, origin: int) -> jax.Array:
     return (o.skills @ economy.affinity) @ economy.firms.characteristics.T + o.constant
 
 
-def solve_equilibrium(
-    economy: Economy,
-    solver: str = "newton",
-    *,
-    kernel: str | Kernel = "auto",
-    max_iter: int | None = None,
-    throw: bool = True,
-    start: tuple[jax.Array, jax.Array] | None = None,
-    memory: float | None = None,
-) -> Equilibrium:
-    """Find the equilibrium of an economy, with a certificate.
-
-    Matches solve ``λ log π = q − a − b`` with all three kinds of margins met (slides, equations 4
-    to 10). ``solver`` is ``"newton"`` (default; damped Newton on the convex potential, continued
-    in ``λ``) or ``"ipfp"`` (iterated proportional fitting, extrapolated; slower where few are
-    unmatched).
-    ``kernel`` is ``"auto"``, the name of a kernel, or what :func:`choose_kernel` returned; only a
-    dense one can be chosen inside ``jit``. ``start`` takes the ``potentials`` of an equilibrium of
-    a nearby economy of the same types, which saves iterations. ``memory`` is the most bytes that a
-    kernel may take, within what the device and the limits of the process leave.
-
-    Beyond a million cells types that repeat are solved as one (:mod:`matching.repeated_types`),
-    unless the matrix of matches is asked for (``kernel="dense"``) or the kernel is given.
-
-    With ``throw`` an equilibrium whose margins are not met raises
-    :class:`~matching.errors.NotConverged`, which carries the result; without, or inside ``jit``,
-    ``status`` tells. A wage level that the data of the problem do not determine never raises: see
-    :attr:`Equilibrium.wage_error_bound`, relative to ``λ``, and :class:`~matching.status.Status`.
-
-    >>> from matching import make_economy, make_firms, make_origin
-    >>> workers = make_origin([0.0], [1.0], constant=2.0)
-    >>> economy = make_economy([workers], make_firms([0.0], [1.0]), affinity=0.0,
-    ...                        lambda_x=1.0, lambda_y=1.0)
-    >>> equilibrium = solve_equilibrium(economy)
-    >>> float(equilibrium.matches[0][0, 0].round(6))  # e/(1+e): one type a side
-    0.731059
-    """
-    require_float64()
-    merged = merged_types(economy) if isinstance(kernel, str) and kernel != "dense" else None
-    distinct = economy
-    if merged is not None:
-        distinct, start = merged.economy, start and merged.start(start)
-    equilibrium = solve_by_kernels(
-        factors(distinct),
-        jnp.concatenate([origin.mass for origin in distinct.origins]),
-        distinct.firms.mass,
-        kernel,
-        lambda chosen, start: _solve(distinct, chosen, solver, max_iter, start),
-        start,
-        memory,
-    )
-    if merged is not None:
-        equilibrium = expanded(equilibrium, economy, merged)
-    if throw:
-        raise_unless_converged(equilibrium)
-    return equilibrium
-
-
-def equilibrium_of(
-    economy: Economy,
-    kernel: Kernel,
-    solver: str = "newton",
-    max_iter: int | jax.Array | None = None,
-    start: tuple[jax.Array, jax.Array] | None = None,
-    certificate_steps: int | jax.Array = CERTIFICATE_STEPS,
-) -> Equilibrium:
-    """What :func:`solve_equilibrium` compiles; ``start`` are potentials ``s, t`` to begin from."""
-    market = market_of(economy, kernel)
-    search = prepared(market)
-    s, t, iterations = find_potentials(search, solver, max_iter, start)
-    certificate = certify(search, s, t, certificate_steps)
-    s, t = with_derivatives(market, s, t)
-
-    theta = market.theta
-    active_x, active_y = active(market)
-    log_f0 = jnp.where(active_x, jnp.log(market.mass_x) + s / theta, -jnp.inf)
-    log_g0 = jnp.where(active_y, jnp.log(market.mass_y) + t / (1.0 - theta), -jnp.inf)
-    wage_bound = ((1.0 - theta) * certificate.bound_s).max() + (theta * certificate.bound_t).max()
-
-    starts = _starts(economy)
-
-    def by_origin(values: jax.Array) -> tuple[jax.Array, ...]:
-        return tuple(jnp.split(values, starts[1:-1]))
-
-    _, row, column = exponents(market, s, t)
-    log_cells = None
-    if isinstance(market.kernel, DenseKernel):
-        log_cells = by_origin(market.kernel.log_affinity + row[:, None] + column[None, :])
-    return Equilibrium(
-        economy=economy,
-        all_matches=market.kernel.matches(row, column),
-        log_cells=log_cells,
-        log_unmatched=by_origin(log_f0),
-        log_unmatched_firms=log_g0,
-        status=verdict(certificate.max_residual, wage_bound),
-        iterations=iterations,
-        residual_workers=by_origin(certificate.residual_x),
-        residual_firms=certificate.residual_y,
-        bound_workers=by_origin(certificate.bound_s / jax.lax.stop_gradient(theta)),
-        bound_firms=certificate.bound_t / (1.0 - jax.lax.stop_gradient(theta)),
-        wage_error_bound=wage_bound,
-        solver=solver,
-        kernel=kernel.name,
-    )
-
-
-def _starts(economy: Economy) -> list[int]:
+def type_starts(economy: Economy) -> list[int]:
     """Where each origin's types begin among all of them, and where the last one's end."""
     return np.cumsum([0, *(o.mass.shape[0] for o in economy.origins)]).tolist()
-
-
-_solve = jax.jit(equilibrium_of, static_argnames=("solver", "max_iter"))

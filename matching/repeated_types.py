@@ -10,7 +10,7 @@ being in proportion to ``f0^θ``, ``k`` types of ``f0`` match ``k^(1−θ)`` tim
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,9 @@ from jax.ops import segment_sum
 from jax.tree_util import register_dataclass
 
 from matching.economy import Economy, Firms
+from matching.equilibrium import Equilibrium
 from matching.kernel import Matches
 from matching.kernel_choice import SMALL
-
-if TYPE_CHECKING:
-    from matching.equilibrium import Equilibrium
 
 # Types are merged where that leaves at most this share of the cells.
 _WORTH = 0.5
@@ -154,7 +152,7 @@ def merged_types(economy: Economy, least: int = SMALL) -> MergedTypes | None:
 
 
 @jax.jit
-def expanded(eq: "Equilibrium", economy: Economy, merged: MergedTypes) -> "Equilibrium":
+def expanded(eq: Equilibrium, economy: Economy, merged: MergedTypes) -> Equilibrium:
     """The equilibrium of ``economy``, certificate included, from that of its merged types.
 
     Residuals are relative to masses and bounds are of logs, so that parts have their type's.

@@ -14,8 +14,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from matching.economy import Economy, Origin
-from matching.equilibrium import Equilibrium, solve_equilibrium
+from matching.equilibrium import Equilibrium
 from matching.kernel_choice import choose_kernel
+from matching.solve import solve_equilibrium
 
 _AXIS = "workers"
 

@@ -22,11 +22,15 @@ def start(device: str | None = "cpu") -> None:
     """
     import jax
 
+    from matching.memory import limit_memory
+
     jax.config.update("jax_enable_x64", True)
     if device == "gpu":
         _require_gpu()
     elif device == "cpu":
         jax.config.update("jax_platforms", "cpu")
+    for limit in control_group_limits():
+        limit_memory(limit)
     folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,6 +128,31 @@ def _processor() -> str:
     return f"{platform.machine()}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
+def control_group_limits(root: Path = Path("/")) -> list[int]:
+    """Bytes that the control groups of this process, as of a batch job or a container, allow."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:  # another system than Linux
+        return []
+    limits = []
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        top, file = root / "sys/fs/cgroup", "memory.max"
+        if controllers:  # the first version of control groups has a tree per controller
+            top, file = top / "memory", "memory.limit_in_bytes"
+        if controllers and "memory" not in controllers.split(","):
+            continue
+        place = top / path.lstrip("/")
+        for folder in (place, *place.parents):
+            if (folder / file).is_file():
+                text = (folder / file).read_text(encoding="utf-8").strip()
+                limits += [int(text)] if text.isdigit() else []
+            if folder == top:
+                break
+    return limits
+
+
 def machine_memory() -> float:
     """Bytes of this machine's memory that one command may take."""
-    return 0.8 * os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return 0.8 * min([machine, *control_group_limits()])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from matching.memory import control_group_limits
+from shorematch.runtime import control_group_limits
 
 LIMITED = """
 import logging, resource, sys

@@ -26,17 +26,17 @@ def economy():
 """
 
 _ON_DEVICES = """
-import matching.equilibrium
+import matching.solve
 assert jax.device_count() == 4
 alone = solve_equilibrium(economy(), kernel="low rank")
-program = matching.equilibrium._solve
+program = matching.solve._solve
 
 def noting(*arguments):
     with open(sys.argv[1] + ".hlo", "w") as file:
         file.write(program.lower(*arguments).compile().as_text())
     return program(*arguments)
 
-matching.equilibrium._solve = noting
+matching.solve._solve = noting
 shared = sharding.solve_sharded(economy(), kernel="low rank")
 assert shared.kernel == "low rank" and int(shared.status) == 0
 assert len(shared.log_unmatched[0].sharding.device_set) == 4

@@ -19,7 +19,7 @@ from shorematch.estimates.typed_samples import TypedSample, cell_columns, typed_
 from shorematch.estimates.wage_estimation import estimate_wages, read_basis
 
 _PROBED = 400  # rows of a probe
-# N × N arrays of doubles that an estimation on rows holds at once, as measured at 2,500 rows
+# arrays of doubles that an estimation on rows holds at once, as measured at 2,500 rows
 _ARRAYS = 8
 _DRAWS_PROBED = 50
 
@@ -71,14 +71,15 @@ def _findings(file: RunFile, group: str, year: str, rows: Sample) -> Iterator[st
             columns = (values - values.mean(0)) / (spread * np.sqrt(len(values)))
             for involved in collinear(columns, names):
                 yield f"{where}columns {involved} are collinear; leave one of them out"
-    workers, firms = (len(distinct_rows(v)[0]) for v in (rows.skills, rows.characteristics))
-    if file.estimator == "affinity" and workers * firms > MAX_ROWS**2:
+    workers, firms = _distinct(rows)
+    if file.home is None and workers * firms > MAX_ROWS**2:
         yield f"{where}{too_many(workers, firms)}"
-    if file.estimator == "wages" and len(rows.matched) > MAX_ROWS:
-        yield (
-            f"{where}{len(rows.matched)} matches are more than the {MAX_ROWS} that this estimator "
-            "takes; draw a sample"
-        )
+
+
+def _distinct(rows: Sample) -> tuple[int, int]:
+    """How many of the matched workers, and of their firms, differ from each other."""
+    workers, firms = (len(distinct_rows(v)[0]) for v in (rows.skills, rows.characteristics))
+    return workers, firms
 
 
 def _thin(file: RunFile, sample: TypedSample) -> Iterator[str]:
@@ -121,11 +122,10 @@ def _forecast(
         compiling, seconds = _timed(
             lambda: estimate_wages(file.data, keys, file.inference, basis, some)
         )
-    sizes = np.array([len(rows.matched) for _, _, rows in parts], dtype=np.float64)
-    # every step works on N × N arrays
-    steps = seconds * float(np.sum((sizes / len(some.matched)) ** 2))
-    memory = _ARRAYS * 8e-9 * float(sizes.max()) ** 2
-    return compiling + steps, 0.4 + memory
+    cells = [float(np.prod(_distinct(rows))) for _, _, rows in parts]
+    # every step works on arrays of distinct workers by distinct firms
+    steps = seconds * sum(cells) / float(np.prod(_distinct(some)))
+    return compiling + steps, 0.4 + _ARRAYS * 8e-9 * max(cells)
 
 
 def _forecast_on_types(
