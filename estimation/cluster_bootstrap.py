@@ -1,14 +1,20 @@
 """Bootstrap of the three steps: samples of clusters with replacement, estimated in batches."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import scipy.sparse
 
-from estimation.cell_estimate import estimate_cells, matching_at, moment_step
+from estimation.cell_estimate import (
+    estimate_cells,
+    matching_at,
+    moment_step,
+    slopes_of_cells,
+)
 from estimation.certificate import GRADIENT_TOLERANCE
+from estimation.cluster_sums import ClusterSums
 from estimation.estimates import Bootstrap
 from estimation.levels import Market
 from matching import Economy
@@ -17,54 +23,69 @@ _DRAWS_AT_ONCE = 50  # so that memory stays small
 _NEWTON_STEPS = 8  # of a draw, from the estimate; five reach rounding
 
 
-def sampled_cells(
-    labels: np.ndarray, cell: np.ndarray, weight: np.ndarray, wage: np.ndarray, cells: int,
-    draws: int, seed: int,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Shares and mean wages of the cells in samples of clusters with replacement, ``(B, NJ)``."""
-    count = int(labels.max()) + 1
-    rng = np.random.default_rng([seed, *b"bootstrap"])
-    mass, bill = (
-        scipy.sparse.csr_array((v, (labels, cell)), shape=(count, cells))
-        for v in (weight, weight * wage)
-    )
-    share, total = np.empty((2, draws, cells))
-    for b in range(draws):
-        times = np.bincount(rng.integers(0, count, count), minlength=count)
-        share[b], total[b] = times @ mass, times @ bill
-    share_sum = share.sum(1, keepdims=True)
-    mean = np.divide(total, share, out=np.zeros_like(total), where=share > 0)
-    return share / share_sum, mean
-
-
-def estimate_draws(
-    affinity: np.ndarray, sampled: Sequence[np.ndarray], x: np.ndarray, y: np.ndarray,
-    market: Market,
+def bootstrap_cells(
+    sums: ClusterSums, affinity: np.ndarray, x: np.ndarray, y: np.ndarray, market: Market,
+    draws: int, seed: int, *, studentised: bool,
 ) -> Bootstrap:  # fmt: skip
-    """The estimate of each sample, in batches of one size."""
-    share, mean_wage, counted = sampled
-    count, size = len(share), min(_DRAWS_AT_ONCE, len(share))
+    """Estimates of so many samples of clusters with replacement; ``affinity`` is near theirs.
+
+    Aggregates are drawn with the errors that the market names. ``studentised`` adds the covariance
+    that each sample would give its own estimate.
+    """
+    rng = np.random.default_rng([seed, *b"bootstrap"])
+    times = [
+        np.bincount(rng.integers(0, sums.clusters, sums.clusters), minlength=sums.clusters)
+        for _ in range(draws)
+    ]
+    share, mean_wage = (
+        np.stack(parts).reshape(draws, len(x), len(y))
+        for parts in zip(*(sums.cells(t) for t in times), strict=True)
+    )
+    errors = np.asarray(market.std_errors)
+    noise = np.random.default_rng([seed, *b"aggregates"]).normal(size=(draws, len(errors)))
+    sampled = (share, mean_wage, market.counted + noise * errors)
+    at, values, failed, economies = _in_batches(_draw, (affinity,), sampled, (x, y, market))
+    covariances = None
+    if studentised:
+        slopes = _in_batches(_slopes, (), (at, *sampled), (x, y, market))
+        by_share, by_wage = (np.asarray(d).reshape(*values.shape, -1) for d in slopes[:2])
+        of_counted = np.asarray(slopes[2]) * errors
+        covariances = np.stack(
+            [
+                sums.covariance(t, by_share[b], by_wage[b]) + of_counted[b] @ of_counted[b].T
+                for b, t in enumerate(times)
+            ]
+        )
+    return Bootstrap(values, failed, economies, covariances)
+
+
+def _in_batches(
+    function: Any, before: Sequence[Any], arrays: Sequence[Any], after: Sequence[Any]
+) -> Any:
+    """A function of batches of one size, and of what is the same for all."""
+    count, size = len(arrays[0]), min(_DRAWS_AT_ONCE, len(arrays[0]))
     rows = np.arange(-(-count // size) * size) % count
-    cells = (len(rows), len(x), len(y))
-    parts = (share[rows].reshape(cells), mean_wage[rows].reshape(cells), counted[rows])
     batches = [
-        _draw(affinity, *(part[k : k + size] for part in parts), x, y, market)
+        function(*before, *(array[rows[k : k + size]] for array in arrays), *after)
         for k in range(0, len(rows), size)
     ]
-    return Bootstrap(*jax.tree.map(lambda *found: np.concatenate(found)[:count], *batches))
+    return jax.tree.map(lambda *found: np.concatenate(found)[:count], *batches)
 
 
 @jax.jit
 def _draw(
     affinity: jax.Array, share: jax.Array, mean_wage: jax.Array, counted: jax.Array,
     x: jax.Array, y: jax.Array, market: Market,
-) -> tuple[jax.Array, jax.Array, Economy]:  # fmt: skip
-    """A batch of draws; one has failed where moments do not meet or a scale is not positive."""
+) -> tuple[jax.Array, jax.Array, jax.Array, Economy]:  # fmt: skip
+    """``Φ/λ`` of a batch of draws, their estimates, which have failed, and their economies.
+
+    One has failed where moments do not meet or a scale is not positive.
+    """
     unit = jnp.outer(x.std(0), y.std(0))
 
     def one(
         share: jax.Array, mean_wage: jax.Array, counted: jax.Array
-    ) -> tuple[jax.Array, jax.Array, Economy]:  # fmt: skip
+    ) -> tuple[jax.Array, jax.Array, jax.Array, Economy]:  # fmt: skip
         a = jax.lax.fori_loop(
             0, _NEWTON_STEPS, lambda _, a: moment_step(a, share, x, y), jnp.asarray(affinity)
         )
@@ -74,6 +95,13 @@ def _draw(
         finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(economy)]
         positive = jnp.minimum(economy.lambda_x, economy.lambda_y) > 0
         met = jnp.max(jnp.abs(gap)) <= GRADIENT_TOLERANCE
-        return values, ~(met & positive & jnp.all(jnp.stack(finite))), economy
+        return a, values, ~(met & positive & jnp.all(jnp.stack(finite))), economy
 
     return jax.vmap(one)(share, mean_wage, counted)
+
+
+_slopes = jax.jit(
+    jax.vmap(
+        lambda *at: slopes_of_cells(*at)[0], in_axes=(0, 0, 0, 0, None, None, None)
+    )
+)  # fmt: skip

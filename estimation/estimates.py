@@ -51,6 +51,7 @@ class Bootstrap:
     values: np.ndarray  # (B, P)
     failed: np.ndarray  # (B,)
     economies: Economy | None = None  # arrays have a leading axis B
+    covariances: np.ndarray | None = None  # that each sample gives its estimates, (B, P, P)
 
 
 @dataclass(frozen=True)
@@ -141,15 +142,19 @@ class Estimates:
     ) -> np.ndarray:
         """Intervals ``(P, 2)``: of each parameter, or, if ``joint``, covering all at once.
 
-        ``kind`` is that of a covariance, for normal intervals, or ``"percentile"``, between
-        percentiles of the bootstrap. Left out, it is percentiles where there are draws, else the
-        first covariance; at 95 % profile intervals take their place where there are any. Normal
-        intervals are about values less their ``bias``, those of scales are normal in logs. Joint
-        ones are the smallest rectangle of multiples of the standard errors, sup-t (Montiel Olea
-        and Plagborg-Møller 2019).
+        ``kind`` is that of a covariance, for normal intervals; ``"percentile"``, between
+        percentiles of the bootstrap; or ``"studentised"``, by percentiles of the draws' distances
+        from the estimate in errors of their own (Hall 1992). Left out, it is studentised where
+        draws have errors, percentiles where there are draws, else the first covariance; at 95 %
+        profile intervals take their place where there are any. Normal intervals are about values
+        less their ``bias``, those of scales are normal in logs. Joint ones are the smallest
+        rectangle of multiples of the standard errors, sup-t (Montiel Olea and Plagborg-Møller
+        2019).
         """
-        if kind == "percentile" or (kind is None and self.bootstrap and not joint):
-            return self._percentiles(level)
+        if kind is None and self.bootstrap is not None and not joint:
+            kind = "percentile" if self.bootstrap.covariances is None else "studentised"
+        if kind in ("percentile", "studentised"):
+            return self._percentiles(level, kind)
         error = self.std_errors(kind)
         critical = scipy.stats.norm.ppf(0.5 + 0.5 * level)
         known = np.isfinite(error) & (error > 0)
@@ -199,7 +204,12 @@ class Estimates:
 
         bootstrap = self.bootstrap
         if bootstrap is not None:
-            bootstrap = replace(bootstrap, values=extended(bootstrap.values))
+            of_draws = bootstrap.covariances
+            if of_draws is not None:
+                of_draws = np.stack([extended(extended(v).T).T for v in of_draws])
+            bootstrap = replace(
+                bootstrap, values=extended(bootstrap.values), covariances=of_draws
+            )  # fmt: skip
         return replace(
             self,
             names=(*self.names, name),
@@ -279,14 +289,23 @@ class Estimates:
             raise InvalidInput(["affinity: this estimator has no affinity matrix"])
         return np.array(places)
 
-    def _percentiles(self, level: float) -> np.ndarray:
-        if self.bootstrap is None:
-            raise InvalidInput(["percentile intervals: there are no bootstrap draws; ask for some"])
-        failed = self.bootstrap.failed
-        if failed.mean() > _MOST_FAILED:
+    def _percentiles(self, level: float, kind: str) -> np.ndarray:
+        drawn = self.bootstrap
+        if drawn is None or (kind == "studentised" and drawn.covariances is None):
+            raise InvalidInput(
+                [f"{kind} intervals: there are no such bootstrap draws; ask for some"]
+            )
+        kept = ~drawn.failed
+        if drawn.failed.mean() > _MOST_FAILED:
             return np.full((len(self.names), 2), np.nan)
         ends = [50.0 - 50.0 * level, 50.0 + 50.0 * level]
-        return np.percentile(self.bootstrap.values[~failed], ends, axis=0).T
+        if kind == "percentile":
+            return np.percentile(drawn.values[kept], ends, axis=0).T
+        assert drawn.covariances is not None
+        errors = np.sqrt(np.einsum("bkk->bk", drawn.covariances[kept]))
+        low, high = np.percentile((drawn.values[kept] - self.values) / errors, ends, axis=0)
+        error = self.std_errors()
+        return np.column_stack([self.values - high * error, self.values - low * error])
 
     def _place(self, name: str) -> int:
         if name not in self.names:

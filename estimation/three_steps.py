@@ -14,7 +14,8 @@ import numpy as np
 
 from estimation.affinity import estimate_affinity
 from estimation.cell_estimate import estimate_cells, fitted_cells, slopes_of_cells
-from estimation.cluster_bootstrap import estimate_draws, sampled_cells
+from estimation.cluster_bootstrap import bootstrap_cells
+from estimation.cluster_sums import cluster_sums
 from estimation.estimates import CellFit, Estimates, Fit
 from estimation.identification import identify_scales
 from estimation.levels import Market
@@ -36,6 +37,7 @@ def estimate_three_steps(
     clusters: Any = None,
     market: Market | None = None,
     draws: int = 0,
+    studentised: bool = False,
     seed: int = 0,
     skill_names: Sequence[str] = (),
     characteristic_names: Sequence[str] = (),
@@ -49,7 +51,8 @@ def estimate_three_steps(
     They are first-order, and refused where the wages leave a scale open by more than its size;
     intervals allow for the bias of ``Φ``, a product of two estimates, and for the skewness of the
     scales (``benchmarks/results/coverage_three_steps.csv``). ``draws`` samples of clusters, or of
-    rows, with replacement give the bootstrap, with an economy each; ``seed`` is theirs.
+    rows, with replacement give the bootstrap, with an economy each; ``studentised`` gives each an
+    error of its own, for intervals by their ratio. ``seed`` is theirs.
 
     Raises :class:`~matching.errors.InvalidInput` for types without matches, aggregates that no
     economy meets, and what :func:`~estimation.affinity.estimate_affinity` refuses.
@@ -73,9 +76,12 @@ def estimate_three_steps(
     weight = weight / weight.sum()
     shape = (len(x), len(y))
     cell = workers * len(y) + firms
-    share, total = (np.bincount(cell, v, minlength=shape[0] * shape[1])
-                    for v in (weight, weight * wage))  # fmt: skip
-    mean_wage = np.divide(total, share, out=np.zeros_like(total), where=share > 0)
+    labels = np.arange(len(wage))
+    if clusters is not None:
+        labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    sums = cluster_sums(labels, cell, weight, wage, shape[0] * shape[1])
+    once = np.ones(sums.clusters)
+    share, mean_wage = sums.cells(once)
     filled = np.flatnonzero(share)
     first = estimate_affinity(
         x[filled // len(y)], y[filled % len(y)], share[filled],
@@ -90,16 +96,8 @@ def estimate_three_steps(
     by_share, by_wage, by_counted = (
         np.asarray(d).reshape(len(values), -1) for d in slopes_of_cells(*at, x, y, market)[0]
     )
-    per_wage = np.divide(by_wage, share, out=np.zeros_like(by_wage), where=share > 0)
-    by_share = by_share - (by_share @ share)[:, None]
-    off_mean = wage - mean_wage[cell]
-    influence = weight * (by_share[:, cell] + per_wage[:, cell] * off_mean)
-    labels = np.arange(len(wage))
-    if clusters is not None:
-        labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
-        influence = np.stack([np.bincount(labels, row) for row in influence])
     of_counted = by_counted * np.asarray(market.std_errors if market else 0.0)
-    covariance = influence @ influence.T + of_counted @ of_counted.T
+    covariance = sums.covariance(once, by_share, by_wage) + of_counted @ of_counted.T
     names = (*first.names, *SCALES, *(market.rests_on if market else ()))
     entries = len(first.names)
     identification = identify_scales(SCALES, names, values, covariance)
@@ -134,10 +132,9 @@ def estimate_three_steps(
         cells=cells,
     )
     if market is not None and draws:
-        sums = sampled_cells(labels, cell, weight, wage, share.size, draws, seed)
-        noise = np.random.default_rng([seed, *b"aggregates"]).normal(size=(draws, 3))
-        sampled = (*sums, counted + noise * np.asarray(market.std_errors))
-        drawn = estimate_draws(first.affinity(), sampled, x, y, market)
+        drawn = bootstrap_cells(
+            sums, first.affinity(), x, y, market, draws, seed, studentised=studentised
+        )
         assert drawn.economies is not None
         economies = _named(drawn.economies, first)
         found = found.with_bootstrap(replace(drawn, economies=economies))

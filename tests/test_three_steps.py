@@ -120,7 +120,9 @@ def test_draws_are_estimates_of_resampled_clusters_and_spread_as_errors_say(
     data = simulate_matches(equilibrium, 50_000, seed=5, wage_error=3.0)
     pairs = np.arange(len(data.wage)) // 2
     market = market_of(danish_2006, equilibrium)
-    found = estimated(danish_2006, data, clusters=pairs, market=market, draws=400, seed=3)
+    found = estimated(
+        danish_2006, data, clusters=pairs, market=market, draws=400, studentised=True, seed=3
+    )
     assert not found.bootstrap.failed.any()
     drawn = found.bootstrap.values
     economies = np.column_stack([
@@ -141,6 +143,21 @@ def test_draws_are_estimates_of_resampled_clusters_and_spread_as_errors_say(
         data.firm_type[rows], data.wage[rows], times[times > 0],
     )  # fmt: skip
     np.testing.assert_allclose(drawn[0, :3], first.values, rtol=1e-8)
+    # every copy of a pair is a cluster of its own
+    home_rows = np.flatnonzero(home)
+    copies = np.repeat(np.arange(len(home_rows)), times)
+    number = np.concatenate([np.arange(t) for t in times])
+    rows = home_rows[copies]
+    copied = estimate_three_steps(
+        danish_2006.home.skills, danish_2006.firms.characteristics, data.worker_type[rows],
+        data.firm_type[rows], data.wage[rows], clusters=labels[copies] * 100 + number,
+    )  # fmt: skip
+    np.testing.assert_allclose(found.bootstrap.covariances[0, :3, :3], copied.vcov(), rtol=1e-6)
+    t = (drawn - found.values) / np.sqrt(np.einsum("bkk->bk", found.bootstrap.covariances))
+    low, high = np.percentile(t, [5.0, 95.0], axis=0)
+    expected = found.values[:, None] - found.std_errors()[:, None] * np.stack([high, low], axis=1)
+    np.testing.assert_allclose(found.confint(0.9), expected, rtol=1e-12)
+    assert np.all(found.confint(0.9, "percentile") != found.confint(0.9))
 
 
 def test_aggregates_that_no_economy_meets_are_refused_together(danish_2006, equilibrium):

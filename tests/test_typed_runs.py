@@ -42,6 +42,7 @@ outside_option = 25.825
 [inference]
 clustered = false
 draws = 50
+studentised = true
 """
 
 
@@ -141,7 +142,7 @@ def test_a_folder_of_another_kind_is_not_read_as_a_run(tmp_path):
 
 
 MINIMUM_DISTANCE = RUN.replace('"three steps"', '"minimum distance"').replace(
-    "draws = 50",
+    "draws = 50\nstudentised = true",
     """\
 starts = 2
 [types]

@@ -106,7 +106,8 @@ def write_parts(folder: Path, parts: Sequence[Part], derived: pd.DataFrame) -> N
         place.mkdir(parents=True, exist_ok=True)
         write_economy(economy, place)
         if bootstrap is not None and bootstrap.economies is not None:
-            write_draws(place / DRAWS, Draws(bootstrap.economies, bootstrap.failed))
+            draws = Draws(bootstrap.economies, bootstrap.failed, bootstrap.covariances)
+            write_draws(place / DRAWS, draws)
 
 
 def certificates(parts: Sequence[Part]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ _NEEDED = {"wages": "wages", "three steps": "home", "minimum distance": "home"}
 _USED_BY = {
     "std_errors": ("affinity", "wages"),
     "draws": ("three steps",),
+    "studentised": ("three steps",),
     "starts": ("wages", "minimum distance"),
 }
 
@@ -39,6 +40,7 @@ class InferenceKeys(FileModel):
     std_errors: Literal["sandwich", "information"] | None = None  # the estimator's
     clustered: bool = True  # by firm, where the data name its column
     draws: Annotated[int, Field(ge=0)] = 0  # of the bootstrap; 0: none
+    studentised: bool = False  # each draw with an error of its own
     starts: Annotated[int, Field(ge=1)] = 1  # the first is fixed, further ones are random
     seed: Annotated[int, Field(ge=0)] = 0
 

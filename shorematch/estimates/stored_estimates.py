@@ -152,7 +152,8 @@ def _with_economy(estimates: Estimates, place: Path) -> Estimates:
     entries = [k for k, name in enumerate(estimates.names) if name.startswith("affinity.")]
     values[:, entries] = np.asarray(draws.economies.affinity).reshape(len(values), -1)
     values[:, [s == "derived" for s in estimates.status]] = _costs(draws.economies)[:, None]
-    return replace(estimates, bootstrap=Bootstrap(values, draws.failed, draws.economies))
+    bootstrap = Bootstrap(values, draws.failed, draws.economies, draws.covariances)
+    return replace(estimates, bootstrap=bootstrap)
 
 
 def _costs(economies: Economy) -> np.ndarray:

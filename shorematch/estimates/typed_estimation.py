@@ -68,6 +68,7 @@ def _three_steps(file: RunFile, sample: TypedSample, draws: int) -> Estimates:
         clusters=rows.clusters if inference.clustered else None,
         market=sample.market,
         draws=draws,
+        studentised=inference.studentised,
         seed=inference.seed,
         skill_names=data.worker_columns,
         characteristic_names=data.firm_columns,

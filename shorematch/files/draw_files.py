@@ -18,6 +18,7 @@ from shorematch.files.defects import Defect, InputError, shorten
 from shorematch.files.economy_file import LoadedEconomy, read_economy
 
 DRAWS = "draws.parquet"
+_COVARIANCE = "covariance"
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,14 @@ class Draws:
 
     economies: Economy  # arrays have a leading axis B
     failed: np.ndarray  # (B,)
+    covariances: np.ndarray | None = None  # of the estimates of each draw, (B, P, P)
 
 
 def write_draws(path: Path, draws: Draws) -> None:
     """Write draws: ``draw``, ``failed``, and a column per parameter, empty where failed.
 
-    Arrays are lists, row by row.
+    Arrays are lists, row by row; a last column ``covariance`` has that of the estimates of each
+    draw, in the order of ``vcov.csv``, where draws have one.
     """
     kept = ~draws.failed
     columns = {"draw": pa.array(np.arange(len(kept))), "failed": pa.array(draws.failed)}
@@ -39,6 +42,9 @@ def write_draws(path: Path, draws: Draws) -> None:
         values = np.asarray(get_parameter(draws.economies, name))
         flat = list(values) if values.ndim == 1 else list(values.reshape(len(values), -1))
         columns[name] = pa.array([v if k else None for v, k in zip(flat, kept, strict=True)])
+    if draws.covariances is not None:
+        flat = list(draws.covariances.reshape(len(kept), -1))
+        columns[_COVARIANCE] = pa.array([v if k else None for v, k in zip(flat, kept, strict=True)])
     parquet.write_table(pa.table(columns), path)
 
 
@@ -73,7 +79,14 @@ def read_draws(path: Path, economy: Economy) -> Draws:
     def drawn(values: dict[str, jax.Array]) -> Economy:
         return reduce(lambda e, item: with_parameter(e, *item), values.items(), economy)
 
-    return Draws(jax.vmap(drawn)(arrays), failed)
+    covariances = None
+    if _COVARIANCE in frame:
+        known = [np.asarray(cell) for cell, lost in zip(frame[_COVARIANCE], failed, strict=True)
+                 if not lost]  # fmt: skip
+        size = round(np.sqrt(known[0].size))
+        covariances = np.full((len(failed), size, size), np.nan)
+        covariances[~failed] = np.stack(known).reshape(-1, size, size)
+    return Draws(jax.vmap(drawn)(arrays), failed, covariances)
 
 
 def estimated_draws(folder: Path, loaded: LoadedEconomy) -> Draws:
@@ -110,7 +123,7 @@ def _column_defects(file: str, frame: pd.DataFrame, economy: Economy) -> Iterato
             yield Defect(file, f"has no column {name}{hint}",
                          "These draws are of another economy, or of an older version")  # fmt: skip
     for name in map(str, frame):
-        if name not in names:
+        if name not in (*names, _COVARIANCE):
             yield Defect(file, f"has a column {name}, which is no parameter of the economy",
                          "Take the draws and the economy of the same estimation")  # fmt: skip
 
