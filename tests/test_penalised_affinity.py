@@ -169,7 +169,7 @@ def test_two_indices_are_found_by_the_one_standard_error_choice_more_often_than_
         z = rng.normal(size=(300, 4))
         other = rho * z + np.sqrt(1 - rho**2) * rng.normal(size=(300, 4))
         found = estimate_penalised_affinity(
-            z @ turn_x, other @ turn_y, strengths=8, folds=4, seed=seed
+            z @ turn_x, other @ turn_y, strengths=6, folds=3, seed=seed
         )
         ranks.append(found.penalty.size)
     assert ranks.count(2) >= 3, ranks
