@@ -293,6 +293,14 @@ def test_years_share_types_and_the_change_of_the_cost_of_offshoring_is_reported(
     change = written[written["parameter"] == "cost_of_offshoring.change_at_held_intensities"]
     assert list(change["year"]) == ["1996 to 2006"]
     assert abs(change["estimate"] + 8.0).item() < 3 * change["std_error"].item()
+    parts = load_run(tmp_path / "out")
+    assert [part.year for part in parts] == ["1996", "2006"]
+    for part in parts:
+        row = written[
+            (written["parameter"] == "cost_of_offshoring") & (written["year"] == part.year)
+        ]
+        assert part.estimates["cost_of_offshoring"] == row["estimate"].item()
+        assert solve_equilibrium(part.estimates.economy).status == 0
     types = pd.read_csv(tmp_path / "out" / "types.csv")
     first, second = (types[types["year"] == year]["skill"].to_numpy() for year in (1996, 2006))
     np.testing.assert_array_equal(first, second)

@@ -134,11 +134,8 @@ def _typed(run_path: Path, file: RunFile, sample: Sample) -> _Found:
         _part(file, typed.group, typed.year, partial(estimate_types, run_path, file, typed))
         for typed in samples
     ]
-    # types of few rows are microdata, and so are economies of them
     parts = [
-        replace(part, estimates=replace(part.estimates, economy=None, bootstrap=None))
-        if any(thin.any() for thin in typed.thin_types)
-        else part
+        _without_economy(part) if any(thin.any() for thin in typed.thin_types) else part
         for part, typed in zip(whole, samples, strict=True)
     ]
     what = file.estimator.capitalize()
@@ -153,6 +150,14 @@ def _typed(run_path: Path, file: RunFile, sample: Sample) -> _Found:
         derived=changes(parts),
         files=files,
     )
+
+
+def _without_economy(part: Part) -> Part:
+    """Types of few rows are microdata, and so are economies of them."""
+    bootstrap = part.estimates.bootstrap
+    if bootstrap is not None:
+        bootstrap = replace(bootstrap, economies=None)
+    return replace(part, estimates=replace(part.estimates, economy=None, bootstrap=bootstrap))
 
 
 def _gist(estimates: Estimates) -> str:

@@ -1,7 +1,7 @@
 """Stored estimates: the folder of a run of ``estimate`` read back, without its data.
 
 It holds all that :class:`~estimation.Estimates` does but the fit of cells, which is drawn, and
-draws of an economy that may not be shown.
+draws of an economy that may not be shown, without which intervals of draws are gone too.
 """
 
 import json
@@ -50,8 +50,8 @@ def load_run(folder: Path) -> list[Part]:
     }  # fmt: skip
     certificate = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
     listed = certificate.get("parts", [certificate])
-    estimated = tables["estimates.csv"].dropna(subset="verdict")
-    keys = estimated[["group", "year"]].drop_duplicates().to_numpy().tolist()
+    # changes from year to year stand among the estimates alone
+    keys = tables["fit.csv"][["group", "year"]].drop_duplicates().to_numpy().tolist()
     parts = [
         Part(group, year, _loaded(_rows_of(tables, group, year), kept))
         for (group, year), kept in zip(keys, listed, strict=True)
@@ -71,7 +71,7 @@ def _rows_of(tables: dict[str, pd.DataFrame], group: str, year: str) -> dict[str
 
 
 def _loaded(tables: dict[str, pd.DataFrame], kept: dict[str, Any]) -> Estimates:
-    table, fit = tables["estimates.csv"].dropna(subset="verdict"), tables["fit.csv"]
+    table, fit = tables["estimates.csv"], tables["fit.csv"]
     names = tuple(table["parameter"])
     covariances = {
         str(kind): rows[list(names)].to_numpy(float)
