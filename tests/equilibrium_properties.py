@@ -43,7 +43,7 @@ def measure(batch: Economy, kernel: str = "dense") -> dict[str, np.ndarray]:
     both = certified & (np.asarray(fitted.status) == Status.CERTIFIED)
     density = replace(batch, intensity_unit="density")
     base = found(density) if batch.intensity_unit == "cell" else equilibrium
-    split = found(jax.vmap(split_types)(density))
+    split = found(jax.jit(jax.vmap(split_types))(density))
     whole = np.asarray(base.status) == Status.CERTIFIED
     result = {
         "margin": np.asarray(jax.vmap(lambda e: e.max_residual)(equilibrium)),
@@ -53,10 +53,12 @@ def measure(batch: Economy, kernel: str = "dense") -> dict[str, np.ndarray]:
         "solvers": np.where(both, _gap(equilibrium, fitted), np.nan),
         "permutation": np.where(
             certified,
-            _gap(equilibrium, found(jax.vmap(reverse_types)(batch)), reverse=True),
+            _gap(equilibrium, found(jax.jit(jax.vmap(reverse_types))(batch)), reverse=True),
             np.nan,
         ),
-        "unit": np.where(certified, _gap(equilibrium, found(jax.vmap(in_euro)(batch))), np.nan),
+        "unit": np.where(
+            certified, _gap(equilibrium, found(jax.jit(jax.vmap(in_euro))(batch))), np.nan
+        ),
         "splitting": np.where(whole, _gap(base, split, merge=True), np.nan),
     }
     if kernel != "dense":
@@ -68,15 +70,20 @@ def solve(
     batch: Economy, solver: str = "newton", max_iter: int | None = None, kernel: str = "dense"
 ) -> Equilibrium:
     """A batch of equilibria; statuses tell, nothing raises."""
+    chosen = None if kernel == "dense" else _kernels(batch, kernel)
+    return _solved(batch, chosen, solver, max_iter)
 
-    def one(economy: Economy, chosen: str | Kernel) -> Equilibrium:
+
+@partial(jax.jit, static_argnames=("solver", "max_iter"))
+def _solved(
+    batch: Economy, kernels: Kernel | None, solver: str, max_iter: int | None
+) -> Equilibrium:  # fmt: skip
+    def one(economy: Economy, kernel: Kernel | None) -> Equilibrium:
         return solve_equilibrium(
-            economy, solver, kernel=chosen, max_iter=max_iter, throw=False
-        )  # fmt: skip
+            economy, solver, kernel=kernel or "dense", max_iter=max_iter, throw=False
+        )
 
-    if kernel == "dense":
-        return jax.vmap(partial(one, chosen=kernel))(batch)
-    return jax.vmap(one)(batch, _kernels(batch, kernel))
+    return jax.vmap(one)(batch, kernels)
 
 
 def _kernels(batch: Economy, name: str) -> Kernel:
@@ -206,7 +213,7 @@ def _gap(
     """Largest difference of ``log π``, relative to ``max(1, |log π|)``, per economy."""
     gaps = []
     allowed = _stated(one) + _stated(other)
-    for a, b in zip(jax.vmap(log_matches)(one), jax.vmap(log_matches)(other), strict=True):
+    for a, b in zip(*map(jax.jit(jax.vmap(log_matches)), (one, other)), strict=True):
         a, b = np.asarray(a), np.asarray(b)
         b = b[:, ::-1, ::-1] if reverse else merge_pairs(b) if merge else b
         apart = np.abs(a - b) - allowed[:, None, None]

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ MEAN_WAGE_2006 = 147.42
 
 def aggregates_of(equilibrium):
     """What a statistician would report about this equilibrium."""
-    table = {key: float(jnp.sum(value)) for key, value in statistics(equilibrium).items()}
+    table = {key: float(jnp.sum(value)) for key, value in jax.jit(statistics)(equilibrium).items()}
     foreign = len(equilibrium.economy.origins) > 1
     keys = ("unemployment_rate", "mean_wage_home", "wage_share")
     keys += ("offshoring_rate", "mean_wage_foreign") if foreign else ()
@@ -64,7 +65,7 @@ def test_every_restriction_is_met_by_an_independent_solver(danish_1996):
     )  # fmt: skip
     economy = calibrate(forgotten(danish_1996), wanted).economy
     equilibrium = solve_equilibrium(economy, "ipfp")
-    table = statistics(equilibrium)
+    table = jax.jit(statistics)(equilibrium)
     for key, value in vars(wanted).items():
         assert float(table[key]) == pytest.approx(value, rel=1e-9), key
     assert float(table["mean_profit_foreign"]) == pytest.approx(

@@ -69,7 +69,8 @@ _SHAPES = [
 @pytest.mark.parametrize("shape", _SHAPES, ids=str)
 def test_derivatives_in_every_input_equal_finite_differences(shape):
     economies = [random_economy(seed, shape) for seed in range(80)]
-    status = np.asarray(jax.vmap(partial(solve_equilibrium, throw=False))(stack(economies)).status)
+    solved = jax.jit(jax.vmap(partial(solve_equilibrium, throw=False)))(stack(economies))
+    status = np.asarray(solved.status)
     economies = [economies[k] for k in np.flatnonzero(status == Status.CERTIFIED)[:34]]
     assert len(economies) == 34
     batch = stack(economies)
@@ -105,12 +106,12 @@ def test_forward_and_reverse_derivatives_agree_and_so_do_second_derivatives(dani
         return mean_wage_home(solve_equilibrium(economy, throw=False))
 
     at = (119.94, -4.51)
-    forward = jax.jacfwd(mean_wage, argnums=(0, 1))(*at)
-    reverse = jax.jacrev(mean_wage, argnums=(0, 1))(*at)
+    forward = jax.jit(jax.jacfwd(mean_wage, argnums=(0, 1)))(*at)
+    reverse = jax.jit(jax.jacrev(mean_wage, argnums=(0, 1)))(*at)
     np.testing.assert_allclose(forward, reverse, rtol=1e-12)
     h = 1e-4
     slope = jax.jit(jax.grad(mean_wage))
-    curvature = jax.grad(lambda c: jax.grad(mean_wage)(c, at[1]))(at[0])
+    curvature = jax.jit(jax.grad(jax.grad(mean_wage)))(*at)
     numeric = (slope(at[0] + h, at[1]) - slope(at[0] - h, at[1])) / (2 * h)
     np.testing.assert_allclose(curvature, numeric, rtol=1e-6)
 
@@ -126,7 +127,7 @@ def test_the_derivative_of_welfare_in_affinity_is_the_cross_moment_of_all_matche
         o.skills.T @ pi @ danish_2006.firms.characteristics
         for o, pi in zip(danish_2006.origins, eq.matches, strict=True)
     )
-    np.testing.assert_allclose(jax.grad(welfare)(danish_2006.affinity), moment, rtol=1e-11)
+    np.testing.assert_allclose(jax.jit(jax.grad(welfare))(danish_2006.affinity), moment, rtol=1e-11)
 
 
 def test_fixed_margin_derivatives_equal_finite_differences():
@@ -144,8 +145,8 @@ def test_fixed_margin_derivatives_equal_finite_differences():
             [jnp.ravel(moved.log_matches), moved.multiplier_x, moved.multiplier_y]
         )
 
-    exact = jax.jvp(solution, (0.0,), (1.0,))[1]
-    numeric = _extrapolated(solution, exact)
+    exact = jax.jit(lambda: jax.jvp(solution, (0.0,), (1.0,))[1])()
+    numeric = jax.jit(partial(_extrapolated, solution))(exact)
     assert np.linalg.norm(exact[None] - numeric, axis=1).min() <= _RELATIVE_ERROR * np.linalg.norm(
         exact
     )

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -229,7 +230,7 @@ def write_calibration(folder, **replaced):
 def test_the_calibrated_economy_file_solves_to_the_aggregates(tmp_path):
     assert calibrate_file(write_calibration(tmp_path), tmp_path / "out") == 0
     economy = read_economy(tmp_path / "out" / "economy.toml").economy
-    table = statistics(solve_equilibrium(economy))
+    table = jax.jit(statistics)(solve_equilibrium(economy))
     restrictions = pd.read_csv(tmp_path / "out" / "restrictions.csv").set_index("restriction")
     assert len(restrictions) == 6
     for key, data in restrictions["data"].items():

@@ -24,6 +24,7 @@ from matching import parameter_names
 from shorematch.cli import app
 from shorematch.denmark import CALIBRATION_PATH, FOLDER, economy_path
 from shorematch.estimates.estimating import estimate_file
+from shorematch.estimates.run_file import read_run
 from shorematch.files.economy_file import read_economy
 from shorematch.scenarios.counterfactual import economies_under, read_scenarios
 from shorematch.scenarios.decomposing import _read_groups
@@ -247,11 +248,13 @@ def test_the_examples_on_types_leave_the_files_described(tmp_path):
     simulate_file(economy_path(2006), tmp_path / "register.csv", 20_000, seed=1, wage_error=3.0)
     section = text[text.index("## The slides' three steps") :]
     tables = {"parameters.tex", "parameters.md", "economy_denmark.csv", "economy_china.csv"}
-    for name in ("three_steps", "minimum_distance"):
-        assert estimate_file(tmp_path / f"{name}.toml", tmp_path / name) == 0
-        for path in (tmp_path / name).iterdir():
-            if path.name not in tables:
-                assert f"`{path.name}`" in section or f"`{path.name}/`" in section, path.name
+    assert estimate_file(tmp_path / "three_steps.toml", tmp_path / "run") == 0
+    for path in (tmp_path / "run").iterdir():
+        if path.name not in tables:
+            assert f"`{path.name}`" in section or f"`{path.name}/`" in section, path.name
+    file = read_run(tmp_path / "minimum_distance.toml")
+    assert file.parameters.tied == {"tastes.lambda_y": "tastes.lambda_x"}
+    assert "`sensitivity.csv`" in section
 
 
 def test_the_example_calibration_is_the_shipped_one_and_leaves_the_files_described(tmp_path, demo):

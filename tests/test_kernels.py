@@ -122,7 +122,7 @@ def test_derivatives_pass_through_every_kernel():
         return STATISTICS["var_wage"](solve_equilibrium(moved, kernel=kernel, throw=False))
 
     dense, *others = (
-        jax.grad(variance)(1.0, choose_kernel(economy, name))
+        jax.jit(jax.grad(variance))(1.0, choose_kernel(economy, name))
         for name in ("dense", "streamed", "low rank")
     )
     for other in others:

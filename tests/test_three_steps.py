@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -80,7 +81,11 @@ def test_noiseless_data_and_aggregates_return_every_parameter(danish_2006):
 
 def market_of(economy, equilibrium):
     """The aggregates of a Danish equilibrium."""
-    table = {key: float(value) for key, value in statistics(equilibrium).items() if value.ndim == 0}
+    table = {
+        key: float(value)
+        for key, value in jax.jit(statistics)(equilibrium).items()
+        if value.ndim == 0
+    }
     home, china = economy.origins
     abroad = ForeignSide(
         table["offshoring_rate"], table["mean_wage_foreign"], np.asarray(china.mass),

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,7 +85,7 @@ def test_the_simulated_economy_is_estimated_within_three_standard_errors(out, tr
 
 def test_the_economy_that_is_left_solves_to_what_was_counted_and_given(out, folder):
     economy = read_economy(out / "economy.toml").economy
-    table = statistics(solve_equilibrium(economy))
+    table = jax.jit(statistics)(solve_equilibrium(economy))
     data = pd.read_csv(folder / "data.csv")
     home, abroad = (data[data["origin"] == name] for name in ("denmark", "china"))
     counted = {
@@ -130,8 +131,8 @@ def test_a_stored_run_is_read_back_as_it_was_with_its_data_gone(out, folder, tmp
     np.testing.assert_array_equal(estimates.affinity(), fresh.affinity())
     assert estimates.certificate == fresh.certificate
     assert estimates.identification.rank == fresh.identification.rank
-    assert float(statistics(solve_equilibrium(estimates.economy))["welfare"]) == float(
-        statistics(solve_equilibrium(fresh.economy))["welfare"]
+    assert float(jax.jit(statistics)(solve_equilibrium(estimates.economy))["welfare"]) == float(
+        jax.jit(statistics)(solve_equilibrium(fresh.economy))["welfare"]
     )
 
 
@@ -281,7 +282,7 @@ def test_years_share_types_and_the_change_of_the_cost_of_offshoring_is_reported(
         frames.append(pd.read_csv(place / "data.csv").assign(year=year))
     pd.concat(frames).to_parquet(tmp_path / "data.parquet")
     share = {
-        year: float(statistics(solve_equilibrium(e))["wage_share"])
+        year: float(jax.jit(statistics)(solve_equilibrium(e))["wage_share"])
         for year, e in ((1996, truth), (2006, replace(truth, origins=(truth.home, cheaper))))
     }
     yearly = f"wage_share = {{ 1996 = {share[1996]}, 2006 = {share[2006]} }}"
