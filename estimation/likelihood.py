@@ -23,7 +23,7 @@ from estimation.basis import Basis
 from estimation.certificate import Certificate
 from estimation.estimates import Estimates, Fit, Minimum
 from estimation.identification import Identification, identify_scales
-from estimation.moment_matching import MAX_ROWS, distinct_rows, too_many
+from estimation.moment_matching import distinct_rows, size_defects
 from estimation.profile_intervals import SCALES, profile_interval
 from estimation.variation import collinear
 from estimation.wage_equation import (
@@ -314,8 +314,8 @@ def _checked(
         raise InvalidInput(defects)
     sample = make_sample(wages, dict(workers), dict(jobs), basis)
     kinds = [len(distinct_rows(factors)[0]) for factors in (sample.u, sample.v)]
-    if kinds[0] * kinds[1] > MAX_ROWS**2:
-        raise InvalidInput([too_many(*kinds)])
+    if defects := size_defects(*kinds):
+        raise InvalidInput(defects)
     if np.ptp(wages) == 0:
         raise InvalidInput(
             ["log_wages: are all the same, so they tell no scale; use matches alone"]

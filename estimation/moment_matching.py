@@ -91,8 +91,9 @@ def matched_pairs(
     if defects:
         raise InvalidInput(defects)
     (x, of_x), (y, of_y) = distinct_rows(x), distinct_rows(y)
-    if len(x) * len(y) > MAX_ROWS**2:
-        raise InvalidInput([too_many(len(x), len(y))])
+    defects = size_defects(len(x), len(y))
+    if defects:
+        raise InvalidInput(defects)
     return MatchedPairs(x, y, of_x, of_y, omega, np.outer(unit_x, unit_y), names_x, names_y)
 
 
@@ -236,13 +237,15 @@ def _shape_defects(
     return defects
 
 
-def too_many(workers: int, firms: int) -> str:
+def size_defects(workers: int, firms: int) -> list[str]:
     """What is wrong with more types than a matching between them can be held of."""
-    return (
+    if workers * firms <= MAX_ROWS**2:
+        return []
+    return [
         f"{workers} distinct workers and {firms} distinct firms: the matching needs "
         f"{8e-9 * workers * firms:.0f} GB per array; make types, or draw a sample of at most "
         f"{MAX_ROWS} matches"
-    )
+    ]
 
 
 def distinct_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

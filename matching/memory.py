@@ -17,10 +17,15 @@ _LIMITS_SET: list[float] = []
 
 
 def available_bytes() -> float:
-    """What the device, else the limits of this process or its job, or the machine itself leave."""
+    """What the device leaves, else what the host does."""
     on_device = jax.local_devices()[0].memory_stats()
     if on_device is not None and "bytes_limit" in on_device:
         return float(on_device["bytes_limit"] - on_device.get("bytes_in_use", 0))
+    return host_bytes()
+
+
+def host_bytes() -> float:
+    """What the limits of this process or its job, or the machine itself leave."""
     # all of the machine's, not what is free at the moment: the same machine, the same kernel
     limits = [psutil.virtual_memory().total, *_LIMITS_SET]
     limits += [limit for limit in (resource.getrlimit(kind)[0] for kind in _LIMITS)

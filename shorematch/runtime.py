@@ -150,9 +150,3 @@ def control_group_limits(root: Path = Path("/")) -> list[int]:
             if folder == top:
                 break
     return limits
-
-
-def machine_memory() -> float:
-    """Bytes of this machine's memory that one command may take."""
-    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 0.8 * min([machine, *control_group_limits()])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimation import estimate_three_steps
-from estimation.moment_matching import MAX_ROWS, distinct_rows, too_many
+from estimation.moment_matching import distinct_rows, size_defects
 from estimation.variation import collinear
 from shorematch.console import console
 from shorematch.estimates.affinity_estimation import estimate_matrix
@@ -71,9 +71,8 @@ def _findings(file: RunFile, group: str, year: str, rows: Sample) -> Iterator[st
             columns = (values - values.mean(0)) / (spread * np.sqrt(len(values)))
             for involved in collinear(columns, names):
                 yield f"{where}columns {involved} are collinear; leave one of them out"
-    workers, firms = _distinct(rows)
-    if file.home is None and workers * firms > MAX_ROWS**2:
-        yield f"{where}{too_many(workers, firms)}"
+    if file.home is None:
+        yield from (f"{where}{defect}" for defect in size_defects(*_distinct(rows)))
 
 
 def _distinct(rows: Sample) -> tuple[int, int]:

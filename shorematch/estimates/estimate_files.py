@@ -163,8 +163,9 @@ def _in_part(part: Part, frame: pd.DataFrame) -> pd.DataFrame:
 def _by_parameter(part: Part, columns: Sequence[str], values: Any, **further: str) -> pd.DataFrame:
     """A row per parameter of a part, ``further`` columns in front of its values."""
     frame = pd.DataFrame(values, columns=list(columns))
-    for key, value in ({"parameter": list(part.estimates.names)} | further).items():
-        frame.insert(list(further).index(key) + 1 if key in further else 0, key, value)
+    labels: dict[str, Any] = {"parameter": list(part.estimates.names)} | further
+    for place, (key, value) in enumerate(labels.items()):
+        frame.insert(place, key, value)
     return frame
 
 

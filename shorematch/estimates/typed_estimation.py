@@ -33,8 +33,10 @@ def estimate_types(run_path: Path, file: RunFile, sample: TypedSample) -> Estima
     """The estimator of the run file on the sample of a group and year."""
     if file.estimator == "three steps":
         return _three_steps(file, sample, file.inference.draws)
-    start = _three_steps(file, sample, 0).economy
+    first = _three_steps(file, sample, 0)
+    start, cells = first.economy, first.cells
     assert start is not None
+    assert cells is not None
     moments, parameters = file.moments or MomentKeys(), file.parameters or ParameterKeys()
     found = _Aggregates.of(sample)
     free = [*(parameters.free or _free(start, parameters)), *_masses(sample)]
@@ -53,7 +55,7 @@ def estimate_types(run_path: Path, file: RunFile, sample: TypedSample) -> Estima
         starts=file.inference.starts,
         seed=file.inference.seed,
     )
-    return _with_cells(estimates, sample).with_cost_of_offshoring()
+    return _with_cells(estimates, cells).with_cost_of_offshoring()
 
 
 def _three_steps(file: RunFile, sample: TypedSample, draws: int) -> Estimates:
@@ -187,25 +189,13 @@ def _parameter_defects(
     return [*defects, *(f"[parameters] {text}" for text in further)]
 
 
-def _with_cells(estimates: Estimates, sample: TypedSample) -> Estimates:
-    """With matches and wages of cells, where there is an economy to have them."""
+def _with_cells(estimates: Estimates, data: CellFit) -> Estimates:
+    """With matches and wages of the cells in the data, and in its economy where there is one."""
     if estimates.economy is None:
         return estimates
     solved = solve_equilibrium(estimates.economy, kernel="dense", throw=False)
-    shape = sample.counts.shape
-    cell = sample.worker_type * shape[1] + sample.firm_type
-    wages, weight = sample.rows.wages, sample.weights
-    assert wages is not None
-    mass, bill = (
-        np.bincount(cell, v, minlength=sample.counts.size).reshape(shape)
-        for v in (weight, weight * wages)
-    )
     fitted = np.asarray(solved.matches[0])
-    cells = CellFit(
-        counts=sample.counts,
-        matches=mass / mass.sum(),
-        fitted_matches=fitted / fitted.sum(),
-        mean_wages=np.divide(bill, mass, out=np.full(shape, np.nan), where=mass > 0),
-        fitted_wages=np.asarray(solved.wages[0]),
+    cells = replace(
+        data, fitted_matches=fitted / fitted.sum(), fitted_wages=np.asarray(solved.wages[0])
     )
     return replace(estimates, cells=cells)

@@ -21,11 +21,11 @@ from counterfactuals import (
     solve_measures,
 )
 from matching import Economy, InvalidInput, get_parameter, parameter_names
+from matching.memory import host_bytes
 from shorematch.files.defects import Defect, InputError
 from shorematch.files.economy_file import LoadedEconomy, read_economy
 from shorematch.files.inputs import FileModel, read_toml
 from shorematch.files.manifest import versions
-from shorematch.runtime import machine_memory
 from shorematch.scenarios.shock_files import (
     POINTS_WITHOUT_ASKING,
     DesignEntry,
@@ -100,7 +100,7 @@ def read_plan(path: Path, *, yes: bool = False) -> Plan:
         loaded = read_economy(path.parent / file.economy)
     except InvalidInput as error:
         raise InputError([*defects, *error.defects]) from None
-    most = machine_memory() / _BYTES_PER_POINT if yes else POINTS_WITHOUT_ASKING
+    most = host_bytes() / _BYTES_PER_POINT if yes else POINTS_WITHOUT_ASKING
     read = read_scenario_entries(
         path, loaded, file.shock, file.design, most=most, noted=defects
     )  # fmt: skip
