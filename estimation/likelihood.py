@@ -2,8 +2,14 @@
 
 A worker's amenity ``α(x, y)`` and productivity ``γ(x, y)`` are linear in given terms. With ``z``
 the terms that join both sides and ``A`` their coefficients in ``(α + γ)/λ``, matches are
-``log π = A'z − a − b``, and log wages ``w = (λ_x(γ − b) + λ_y(a − α))/λ + const`` with a normal
-error (Dupuy and Galichon 2022). The objective is ``Σ log(N π_ii) − (N/2) log s²``.
+``log π = A'z − a − b``, and wages ``w = (λ_x(γ − b) + λ_y(a − α))/λ + const`` with a normal
+error, in logs (Dupuy and Galichon 2022) or in levels. The objective is
+``Σ log(N π_ii) − (N/2) log s²``.
+
+Every worker and every job is a type of its own, ``π`` a density. In the slides' model ``q = γ`` and
+``α = 0``; where their types are cells, of masses ``f`` and ``g``, the multipliers of one worker and
+one job are those of their cells plus ``log f`` and ``log g``, so that ``γ`` has the further term
+``−λ_y log f(x)`` and ``α`` the term ``−λ_x log g(y)``.
 
 At given ``A``, and with the multipliers ``a, b`` of the interactions alone, wages are linear:
 
@@ -51,7 +57,7 @@ _NORMALISED = (
 
 
 def estimate_with_wages(
-    log_wages: Any,
+    wages: Any,
     workers: Mapping[str, Any],
     jobs: Mapping[str, Any],
     basis: Basis,
@@ -61,14 +67,15 @@ def estimate_with_wages(
     starts: int = 1,
     seed: int = 0,
 ) -> Estimates:
-    """Estimate amenities, productivity and the scales from matched pairs and their log wages.
+    """Estimate amenities, productivity and the scales from matched pairs and their wages.
 
-    Entry ``i`` of every column is worker ``i`` in job ``i``; ``clusters (N,)`` labels rows that
-    are dependent, such as those of a firm. The first start is zero, further ones are random. Time
+    Entry ``i`` of every column is worker ``i`` in job ``i``; ``wages (N,)`` are in logs or in
+    levels, and estimates in their unit. ``clusters (N,)`` labels rows that are dependent, such as
+    those of a firm. The first start is zero, further ones are random. Time
     and memory grow with distinct workers times distinct jobs, ``N²`` at most. Of the covariances
     ``sandwich`` takes the columns as a sample too and the rows of a cluster as dependent;
     ``information`` takes workers' and jobs' columns as given and trusts the normal error. A scale
-    that the wages leave open by more than a log point has no error. ``profile`` finds 95 %
+    that the wages leave open by more than its size has no error. ``profile`` finds 95 %
     intervals of both scales by likelihood ratio. Objectives of ``minima`` are minus
     ``Σ log(N π_ii) − (N/2) log s²``.
 
@@ -85,7 +92,7 @@ def estimate_with_wages(
     >>> estimate.certificate.verdict
     'CERTIFIED'
     """
-    sample = _checked(log_wages, workers, jobs, basis)
+    sample = _checked(wages, workers, jobs, basis)
     found = [_search(sample, start) for start in _starts(sample, starts, seed)]
     point, iterations = max(found, key=lambda one: one[0].objective)
     names, values, jacobian = _reported(point, basis)
@@ -110,7 +117,7 @@ def estimate_with_wages(
     return Estimates(
         names=names,
         values=values,
-        units=("log points of the wage",) * len(names),
+        units=("unit of the wages",) * len(names),
         start=np.array([0.0 if name.partition(".")[2] in searched else np.nan for name in names]),
         status=("free",) * len(names),
         covariances=covariances,
@@ -292,10 +299,10 @@ def _certificate(
 
 
 def _checked(
-    log_wages: Any, workers: Mapping[str, Any], jobs: Mapping[str, Any], basis: Basis
+    wages: Any, workers: Mapping[str, Any], jobs: Mapping[str, Any], basis: Basis
 ) -> WageSample:
-    wages = np.asarray(log_wages, dtype=np.float64)
-    columns = {"log_wages": wages} | {
+    wages = np.asarray(wages, dtype=np.float64)
+    columns = {"wages": wages} | {
         name: np.asarray(values, dtype=np.float64) for name, values in {**workers, **jobs}.items()
     }
     defects = [
@@ -317,9 +324,7 @@ def _checked(
     if defects := size_defects(*kinds):
         raise InvalidInput(defects)
     if np.ptp(wages) == 0:
-        raise InvalidInput(
-            ["log_wages: are all the same, so they tell no scale; use matches alone"]
-        )
+        raise InvalidInput(["wages: are all the same, so they tell no scale; use matches alone"])
     defects = _variation_defects(sample, basis)
     if defects:
         raise InvalidInput(defects)

@@ -19,7 +19,7 @@ SCALE_WORKER, SCALE_FIRM, CONSTANT = -3, -2, -1  # places in β
 
 @dataclass(frozen=True)
 class WageSample:
-    """Log wages and the terms of the wage equation; row ``i`` is worker ``i`` in job ``i``."""
+    """Wages and the terms of the wage equation; row ``i`` is worker ``i`` in job ``i``."""
 
     wages: np.ndarray  # (N,)
     of_workers: np.ndarray  # productivity's terms of workers alone, (N, M)
