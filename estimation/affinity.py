@@ -7,6 +7,7 @@ sample cross moments, the Hessian the Fisher information of a match (Dupuy and G
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,11 +18,13 @@ from estimation.estimates import Estimates, Fit
 from estimation.identification import identify
 from estimation.moment_matching import (
     MatchedPairs,
-    MomentGap,
+    fisher_information,
     match_moments,
     matched_pairs,
     moment_gap,
 )
+from estimation.resampling import Drawn, bootstrap_rows, numbered
+from matching import FixedMargins
 
 NO_WAGES = (
     "Without wages only Φ/λ is identified: the affinity matrix is in units of the taste scale λ."
@@ -34,6 +37,9 @@ def estimate_affinity(
     weights: Any = None,
     *,
     clusters: Any = None,
+    draws: int = 0,
+    studentised: bool = False,
+    seed: int = 0,
     skill_names: Sequence[str] = (),
     characteristic_names: Sequence[str] = (),
 ) -> Estimates:
@@ -43,7 +49,9 @@ def estimate_affinity(
     in log points; additive shifts do not matter. ``weights (N,)`` are sampling weights, positive;
     ``clusters (N,)`` labels rows that are dependent. Covariances are ``information``, ``H⁻¹`` over
     the effective number of matches, ``H`` the Fisher information of one match, and ``sandwich``,
-    which does not trust the model and allows for clusters. Time and memory grow with the product
+    which does not trust the model and allows for clusters. ``draws`` samples of clusters, or of
+    rows, with replacement give the bootstrap; ``studentised`` gives each a sandwich of its own, for
+    intervals by their ratio. ``seed`` is theirs. Time and memory grow with the product
     of the numbers of distinct rows of the two tables, which are types. The certificate of the
     result says whether it is an optimum.
 
@@ -60,27 +68,26 @@ def estimate_affinity(
     pairs = matched_pairs(
         skills, characteristics, weights, skill_names, characteristic_names
     )  # fmt: skip
-    x, y = pairs.x, pairs.y
-    affinity, iterations = match_moments(pairs)
-    point = moment_gap(affinity, pairs)
-    matching, information = point.matching, point.information(pairs)
-    pi = np.exp(
-        x @ affinity @ y.T
-        - np.asarray(matching.multiplier_x)[:, None]
-        - np.asarray(matching.multiplier_y)[None, :]
+    found = _optimum(pairs)
+    covariances = _covariances(pairs, found, clusters)
+    estimates = of_affinity(
+        pairs, found.affinity, found.model, found.information, found.certificate, covariances
     )
-    model = x.T @ pi @ y
-    margins = [np.max(np.abs(pi.sum(axis) / mass - 1.0))
-               for axis, mass in zip((1, 0), pairs.margins, strict=True)]  # fmt: skip
-    eigenvalues = np.linalg.eigvalsh(information)
-    certificate = Certificate(
-        gradient=float(np.max(np.abs(model - pairs.moments))),
-        curvature=float(eigenvalues[0] / eigenvalues[-1]),
-        margin_residual=float(np.max(margins)),
-        iterations=iterations,
-    )
-    covariances = _covariances(pairs, point, information, clusters)
-    return of_affinity(pairs, affinity, model, information, certificate, covariances)
+    if not draws:
+        return estimates
+    unit = pairs.units.ravel()
+
+    def again(rows: np.ndarray, labels: np.ndarray) -> Drawn:
+        sample = pairs.resampled(rows)
+        drawn = _optimum(sample, found)
+        covariance = None
+        if studentised:
+            within = None if clusters is None else labels
+            covariance = _covariances(sample, drawn, within)["sandwich"] / np.outer(unit, unit)
+        return Drawn(drawn.affinity.ravel() / unit, covariance, drawn.certificate.met)
+
+    labels = numbered(clusters, len(pairs.omega))
+    return estimates.with_bootstrap(bootstrap_rows(again, labels, draws, seed))
 
 
 def of_affinity(
@@ -130,23 +137,58 @@ def of_affinity(
     )
 
 
-def _covariances(
-    pairs: MatchedPairs, point: MomentGap, information: np.ndarray, clusters: Any
-) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class _Optimum:
+    """Where moments meet, in standard units."""
+
+    affinity: np.ndarray  # (m, n)
+    matching: FixedMargins
+    model: np.ndarray  # cross moments, (m, n)
+    information: np.ndarray
+    of_x: np.ndarray  # derivatives of the multipliers in A, (N, mn)
+    of_y: np.ndarray  # (J, mn)
+    certificate: Certificate
+
+
+def _optimum(pairs: MatchedPairs, near: _Optimum | None = None) -> _Optimum:
+    """The optimum of a sample, from that of one like it or from zero, and what proves it."""
+    x, y = pairs.x, pairs.y
+    affinity, iterations = match_moments(pairs, (near.affinity, near.matching) if near else None)
+    matching = moment_gap(affinity, pairs).matching
+    information, of_x, of_y = map(np.asarray, fisher_information(matching.matches, x, y))
+    pi = np.exp(
+        x @ affinity @ y.T
+        - np.asarray(matching.multiplier_x)[:, None]
+        - np.asarray(matching.multiplier_y)[None, :]
+    )
+    model = x.T @ pi @ y
+    margins = [np.max(np.abs(pi.sum(axis) - mass)[mass > 0] / mass[mass > 0])
+               for axis, mass in zip((1, 0), pairs.margins, strict=True)]  # fmt: skip
+    eigenvalues = np.linalg.eigvalsh(information)
+    certificate = Certificate(
+        gradient=float(np.max(np.abs(model - pairs.moments))),
+        curvature=float(eigenvalues[0] / eigenvalues[-1]),
+        margin_residual=float(np.max(margins)),
+        iterations=iterations,
+    )
+    return _Optimum(affinity, matching, model, information, of_x, of_y, certificate)
+
+
+def _covariances(pairs: MatchedPairs, found: _Optimum, clusters: Any) -> dict[str, np.ndarray]:
     """Of ``A`` in standard units: the inverse information, and the sandwich.
 
     The score of a match is ``x ⊗ y`` less functions of ``x`` and of ``y``, the response of the
     multipliers, since margins are those of the sample.
     """
-    bread = np.linalg.pinv(information, hermitian=True)
-    of_x, of_y = point.responses(pairs)
+    bread = np.linalg.pinv(found.information, hermitian=True)
     cell, of_cell = np.unique(pairs.of_x * len(pairs.y) + pairs.of_y, return_inverse=True)
     i, j = np.divmod(cell, len(pairs.y))
-    score = (pairs.x[i, :, None] * pairs.y[j, None, :]).reshape(len(cell), -1) - of_x[i] - of_y[j]
+    score = (pairs.x[i, :, None] * pairs.y[j, None, :]).reshape(len(cell), -1) - found.of_x[i]
+    score -= found.of_y[j]
     if clusters is None:
         score *= np.sqrt(np.bincount(of_cell, pairs.omega**2))[:, None]
     else:
-        labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        labels = numbered(clusters, len(pairs.omega))
         score = scipy.sparse.csr_array((pairs.omega, (labels, of_cell))) @ score
     return {
         "information": bread / pairs.effective,

@@ -52,6 +52,11 @@ class Certificate:
         )
 
     @property
+    def met(self) -> bool:
+        """Whether the point is an optimum, and the only one near it."""
+        return not self.failures and self.curvature > CURVATURE_TOLERANCE
+
+    @property
     def verdict(self) -> str:
         """``CERTIFIED``, ``DOUBTFUL`` or ``FAILED``."""
         return "FAILED" if self.failures else "DOUBTFUL" if self.doubts else "CERTIFIED"

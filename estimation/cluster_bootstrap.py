@@ -17,6 +17,7 @@ from estimation.certificate import GRADIENT_TOLERANCE
 from estimation.cluster_sums import ClusterSums
 from estimation.estimates import Bootstrap
 from estimation.levels import Market
+from estimation.resampling import times_drawn
 from matching import Economy
 
 _DRAWS_AT_ONCE = 50  # so that memory stays small
@@ -32,11 +33,7 @@ def bootstrap_cells(
     Aggregates are drawn with the errors that the market names. ``studentised`` adds the covariance
     that each sample would give its own estimate.
     """
-    rng = np.random.default_rng([seed, *b"bootstrap"])
-    times = [
-        np.bincount(rng.integers(0, sums.clusters, sums.clusters), minlength=sums.clusters)
-        for _ in range(draws)
-    ]
+    times = list(times_drawn(sums.clusters, draws, seed))
     share, mean_wage = (
         np.stack(parts).reshape(draws, len(x), len(y))
         for parts in zip(*(sums.cells(t) for t in times), strict=True)

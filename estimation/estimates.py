@@ -17,6 +17,8 @@ COST = "cost_of_offshoring"
 STATUSES = ("free", "fixed", "tied", "at a bound", "derived", "not identified")
 # What is positive has intervals that are normal in logs.
 _POSITIVE = ("tastes.", "scale.")
+# The kind of covariance that draws have of their own.
+_OF_DRAWS = "sandwich"
 # More failed draws than this, and nothing is said about errors.
 _MOST_FAILED = 0.05
 # Normal draws behind the critical value of simultaneous intervals, and their seed.
@@ -51,7 +53,7 @@ class Bootstrap:
     values: np.ndarray  # (B, P)
     failed: np.ndarray  # (B,)
     economies: Economy | None = None  # arrays have a leading axis B
-    covariances: np.ndarray | None = None  # that each sample gives its estimates, (B, P, P)
+    covariances: np.ndarray | None = None  # the sandwich of each sample, (B, P, P)
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,9 @@ class CellFit:
 @dataclass(frozen=True)
 class Estimates:
     """Parameters by name with everything needed to judge them.
+
+    The draws of a bootstrap are asked for with the estimate: what is found holds no rows of the
+    data, which could be drawn from.
 
     A parameter that the data do not pin down has the status ``not identified``: it is NaN in
     every table, and what fixed it, where something did, stands in ``rests_on``.
@@ -303,8 +308,10 @@ class Estimates:
             return np.percentile(drawn.values[kept], ends, axis=0).T
         assert drawn.covariances is not None
         errors = np.sqrt(np.einsum("bkk->bk", drawn.covariances[kept]))
-        low, high = np.percentile((drawn.values[kept] - self.values) / errors, ends, axis=0)
-        error = self.std_errors()
+        gaps = drawn.values[kept] - self.values
+        ratios = np.divide(gaps, errors, out=gaps, where=errors > 0)  # what is fixed has none
+        low, high = np.percentile(ratios, ends, axis=0)
+        error = self.std_errors(_OF_DRAWS)
         return np.column_stack([self.values - high * error, self.values - low * error])
 
     def _place(self, name: str) -> int:

@@ -19,7 +19,7 @@ At given ``A``, and with the multipliers ``a, b`` of the interactions alone, wag
 so least squares leaves a search over ``A``, by Newton with the exact gradient and Hessian.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,7 @@ from estimation.estimates import Estimates, Fit, Minimum
 from estimation.identification import Identification, identify_scales
 from estimation.moment_matching import distinct_rows, size_defects
 from estimation.profile_intervals import SCALES, profile_interval
+from estimation.resampling import Drawn, bootstrap_rows, numbered
 from estimation.variation import collinear
 from estimation.wage_equation import (
     SCALE_FIRM,
@@ -65,6 +66,8 @@ def estimate_with_wages(
     clusters: Any = None,
     profile: bool = False,
     starts: int = 1,
+    draws: int = 0,
+    studentised: bool = False,
     seed: int = 0,
 ) -> Estimates:
     """Estimate amenities, productivity and the scales from matched pairs and their wages.
@@ -76,8 +79,10 @@ def estimate_with_wages(
     ``sandwich`` takes the columns as a sample too and the rows of a cluster as dependent;
     ``information`` takes workers' and jobs' columns as given and trusts the normal error. A scale
     that the wages leave open by more than its size has no error. ``profile`` finds 95 %
-    intervals of both scales by likelihood ratio. Objectives of ``minima`` are minus
-    ``Σ log(N π_ii) − (N/2) log s²``.
+    intervals of both scales by likelihood ratio. ``draws`` samples of clusters, or of rows, with
+    replacement give the bootstrap, each from the estimate; ``studentised`` gives each a sandwich of
+    its own, for intervals by their ratio. ``seed`` is theirs and that of the starts. Objectives of
+    ``minima`` are minus ``Σ log(N π_ii) − (N/2) log s²``.
 
     Raises :class:`~matching.errors.InvalidInput` for columns that are not finite or terms that are
     collinear, naming them.
@@ -93,7 +98,10 @@ def estimate_with_wages(
     'CERTIFIED'
     """
     sample = _checked(wages, workers, jobs, basis)
-    found = [_search(sample, start) for start in _starts(sample, starts, seed)]
+    found = []
+    for begin, iterations in _starts(sample, starts, seed):
+        end, further = _search(begin)
+        found.append((end, iterations + further))
     point, iterations = max(found, key=lambda one: one[0].objective)
     names, values, jacobian = _reported(point, basis)
     covariances = {
@@ -114,7 +122,7 @@ def estimate_with_wages(
         for end, _ in found
     )
     searched = {t.name for t in basis.interactions}
-    return Estimates(
+    estimates = Estimates(
         names=names,
         values=values,
         units=("unit of the wages",) * len(names),
@@ -122,7 +130,7 @@ def estimate_with_wages(
         status=("free",) * len(names),
         covariances=covariances,
         fit=_fit(point, basis),
-        certificate=_certificate(point, iterations, minima, identification),
+        certificate=_certificate(point, iterations, _remarks(point, minima, identification)),
         identification=identification,
         observations=len(sample.wages),
         effective_observations=float(len(sample.wages)),
@@ -131,60 +139,81 @@ def estimate_with_wages(
         r_squared=float(1.0 - point.variance / np.var(sample.wages)),
         profiles={scale: profile_interval(point, scale, 0.95) for scale in SCALES if profile},
     )
+    if not draws:
+        return estimates
+
+    def again(rows: np.ndarray, labels: np.ndarray) -> Drawn:
+        end, iterations = _search(point.of_rows(rows))
+        _, drawn, slopes = _reported(end, basis)
+        covariance = None
+        if studentised:
+            covariance = slopes @ _covariances(end, labels)["sandwich"] @ slopes.T
+        return Drawn(drawn, covariance, _certificate(end, iterations, ()).met)
+
+    labels = numbered(clusters, len(sample.wages))
+    return estimates.with_bootstrap(bootstrap_rows(again, labels, draws, seed))
 
 
 # ---------------------------------------------------------------- the search
 
 
-def _starts(sample: WageSample, starts: int, seed: int) -> list[np.ndarray | None]:
-    """Zero, written None, and random interactions, in units of each term's size."""
+def _starts(sample: WageSample, starts: int, seed: int) -> Iterator[tuple[Point, int]]:
+    """Where searches begin, and the iterations that led there: from zero, or at random."""
+    zero = np.zeros_like(sample.unit)
+    # At zero the multipliers are flat and the scales multiply nothing; the matches alone, whose
+    # likelihood is concave, lead to where wages begin to speak.
+    yield _climbed(
+        evaluate(sample, zero),
+        lambda p: p.objective_of_matches,
+        lambda p: p.scores_of_matches.sum(0),
+        lambda p: -p.information_of_matches,
+        gtol=1e-3,
+    )
     rng = np.random.default_rng([seed, *b"starts"])
-    return [None, *(0.3 * rng.normal(size=len(sample.unit)) for _ in range(starts - 1))]
+    for _ in range(starts - 1):
+        yield evaluate(sample, 0.3 * rng.normal(size=len(zero)) / sample.unit), 0
 
 
-def _search(sample: WageSample, start: np.ndarray | None) -> tuple[Point, int]:
-    """The optimum near a start and the number of iterations."""
-    n = len(sample.wages)
-    latest: list[Point] = []
-
-    def at(scaled: np.ndarray) -> Point:
-        interaction = scaled / sample.unit  # so that units do not matter to the tolerances
-        if not latest or not np.array_equal(latest[0].interaction, interaction):
-            latest[:] = [evaluate(sample, interaction, latest[0] if latest else None)]
-        return latest[0]
-
-    def maximise(value: Any, slope: Any, bend: Any, begin: np.ndarray, gtol: float) -> Any:
-        return scipy.optimize.minimize(  # type: ignore[call-overload]  # the stubs want literals
-            lambda a: -value(at(a)) / n,
-            begin,
-            jac=lambda a: -slope(at(a)) / n / sample.unit,
-            hess=lambda a: -bend(at(a)) / n / np.outer(sample.unit, sample.unit),
-            method="trust-exact",
-            options={"gtol": gtol, "maxiter": 100},
-        )
-
-    iterations = 0
-    if start is None:
-        # At zero the multipliers are flat and the scales multiply nothing; the matches alone,
-        # whose likelihood is concave, lead to where wages begin to speak.
-        first = maximise(
-            lambda p: p.objective_of_matches,
-            lambda p: p.scores_of_matches.sum(0),
-            lambda p: -p.information_of_matches,
-            np.zeros(sample.u.shape[1]),
-            gtol=1e-3,
-        )
-        start, iterations = first.x, int(first.nit)
-    search = maximise(
+def _search(begin: Point) -> tuple[Point, int]:
+    """The optimum near a point and the number of iterations."""
+    near, iterations = _climbed(
+        begin,
         lambda p: p.objective,
         lambda p: p.concentrated()[0],
         lambda p: p.concentrated()[1],
-        start,
         gtol=1e-5,  # the last step does the rest
     )
-    gradient, hessian = at(search.x).concentrated()
-    last_step = inverse(hessian) @ gradient * sample.unit
-    return at(search.x - last_step), iterations + int(search.nit) + 1
+    gradient, hessian = near.concentrated()
+    end = evaluate(near.sample, near.interaction - inverse(hessian) @ gradient, near)
+    return end, iterations + 1
+
+
+def _climbed(
+    begin: Point,
+    value: Callable[[Point], float],
+    slope: Callable[[Point], np.ndarray],
+    bend: Callable[[Point], np.ndarray],
+    gtol: float,
+) -> tuple[Point, int]:
+    """Where a function of the interactions is highest, and the number of iterations."""
+    n, unit = len(begin.design), begin.sample.unit
+    latest = [begin]
+
+    def at(scaled: np.ndarray) -> Point:
+        interaction = scaled / unit  # so that units do not matter to the tolerances
+        if not np.array_equal(latest[0].interaction, interaction):
+            latest[:] = [evaluate(begin.sample, interaction, latest[0])]
+        return latest[0]
+
+    found = scipy.optimize.minimize(  # type: ignore[call-overload]  # the stubs want literals
+        lambda a: -value(at(a)) / n,
+        begin.interaction * unit,
+        jac=lambda a: -slope(at(a)) / n / unit,
+        hess=lambda a: -bend(at(a)) / n / np.outer(unit, unit),
+        method="trust-exact",
+        options={"gtol": gtol, "maxiter": 100},
+    )
+    return at(found.x), int(found.nit)
 
 
 # ---------------------------------------------------------------- the result
@@ -207,7 +236,7 @@ def _covariances(point: Point, clusters: Any) -> dict[str, np.ndarray]:
     scores = point.scores.copy()
     scores[:, :-1] += moved
     if clusters is not None:
-        labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        labels = numbered(clusters, len(scores))
         scores = np.stack([np.bincount(labels, column) for column in scores.T], axis=1)
     return {"sandwich": bread @ (scores.T @ scores) @ bread, "information": bread}
 
@@ -270,12 +299,9 @@ def _fit(point: Point, basis: Basis) -> Fit:
     )
 
 
-def _certificate(
-    point: Point, iterations: int, minima: tuple[Minimum, ...], identification: Identification
-) -> Certificate:
-    score, information = point.scores.sum(0), point.information
-    unit = np.sqrt(np.abs(np.diag(information)))
-    eigenvalues = np.linalg.eigvalsh(information / np.outer(unit, unit))
+def _remarks(
+    point: Point, minima: tuple[Minimum, ...], identification: Identification
+) -> tuple[str, ...]:
     remarks = [
         f"{name} is estimated at {point.beta[place]:.3g}; taste scales are positive, so the terms "
         "or the wages do not fit the model"
@@ -286,12 +312,19 @@ def _certificate(
     agree = sum(one.agrees for one in minima)
     if agree < len(minima):
         remarks.append(f"only {agree} of {len(minima)} starts lead to the best optimum")
+    return tuple(remarks)
+
+
+def _certificate(point: Point, iterations: int, remarks: tuple[str, ...]) -> Certificate:
+    score, information = point.scores.sum(0), point.information
+    unit = np.sqrt(np.abs(np.diag(information)))
+    eigenvalues = np.linalg.eigvalsh(information / np.outer(unit, unit))
     return Certificate(
         gradient=float(np.sqrt(np.abs(score @ inverse(information) @ score) / len(point.design))),
         curvature=float(eigenvalues[0] / eigenvalues[-1]),
         margin_residual=point.matching.margin_residual,
         iterations=iterations,
-        remarks=tuple(remarks),
+        remarks=remarks,
     )
 
 

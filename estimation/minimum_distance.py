@@ -5,15 +5,16 @@ which is solved anew at each ``θ``. Its Jacobian is exact (implicit function th
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
 from estimation.certificate import Certificate
-from estimation.estimates import Estimates, Fit, Minimum
+from estimation.estimates import Bootstrap, Estimates, Fit, Minimum
 from estimation.identification import FLAT, Identification, identify
 from estimation.moment_objective import (
     MomentObjective,
@@ -29,7 +30,7 @@ from estimation.moment_objective import (
     value_slopes,
     values,
 )
-from estimation.moment_search import SAME, Found, at_bound, search
+from estimation.moment_search import SAME, Found, at_bound, descend, search
 from estimation.moments import MOMENTS, SampleMoments, labels, moment_defects
 from matching import Economy, InvalidInput, NotConverged, get_parameter, solve_equilibrium
 from matching.errors import did_you_mean
@@ -38,6 +39,8 @@ from matching.errors import did_you_mean
 _KNOWN = 1e-4
 # Directions of moments with less variance than this, relative, repeat other moments.
 _REPEATED = 1e-10
+# Last steps of a draw, at most so many, until one is shorter than this, in natural units.
+_DRAW_STEPS, _DRAW_STEP = 20, 1e-9
 # Spread of random starts around the given economy, in natural units.
 _START_SPREAD = 0.5
 
@@ -67,7 +70,9 @@ def estimate_minimum_distance(
     ``(G'ΩG)⁻¹ G'ΩVΩG (G'ΩG)⁻¹``, ``G`` the Jacobian (Newey and McFadden 1994), and are refused in
     the directions that the moments leave open. ``tied`` maps a parameter to the free one that it
     equals; ``bounds`` are on parameters. The first start is ``economy``, further ones are random
-    around it. Sensitivity is ``−(G'ΩG)⁻¹ G'Ω`` (Andrews, Gentzkow and Shapiro 2017).
+    around it. Where ``sampled`` has draws, each is estimated too, from the estimate and with its
+    weighting, and has an economy: the bootstrap, studentised where draws have covariances.
+    Sensitivity is ``−(G'ΩG)⁻¹ G'Ω`` (Andrews, Gentzkow and Shapiro 2017).
 
     Raises :class:`~matching.errors.InvalidInput` for unknown parameters or moments, shapes that
     do not fit, and fewer moments than parameters where they are none at all.
@@ -104,6 +109,8 @@ class _Problem:
     optimal: bool
     observations: int
     effective_observations: float
+    draws: np.ndarray  # of the data's moments, (B, M)
+    draw_covariances: np.ndarray | None  # (B, M, M)
 
 
 def _problem(
@@ -138,8 +145,7 @@ def _problem(
     if defects:
         raise InvalidInput(defects)
     flat = np.concatenate([np.ravel(value) for value in data.values()])
-    full = np.zeros((len(flat),) * 2)
-    full[: len(covariance), : len(covariance)] = covariance
+    full = _padded(covariance, len(flat))
     if weights is None:
         size = np.abs(flat)
         size[size == 0] = float(economy.scale)
@@ -150,7 +156,12 @@ def _problem(
         root = np.diag(np.sqrt(np.concatenate(each)))
     rows = np.zeros(len(flat))  # what is known is of no rows
     observations, effective = 0, 0.0
+    draws, of_draws = np.empty((0, len(flat))), None
     if sampled:
+        if sampled.draws is not None:
+            draws = np.tile(flat, (len(sampled.draws), 1))
+            draws[:, : len(covariance)] = sampled.draws
+        of_draws = sampled.draw_covariances
         observations = sampled.observations
         effective = float(sampled.effective_observations or observations)
         rows[: len(covariance)] = observations if sampled.rows is None else sampled.rows
@@ -167,7 +178,14 @@ def _problem(
         rows=rows,
         observations=observations,
         effective_observations=effective,
+        draws=draws,
+        draw_covariances=of_draws,
     )
+
+
+def _padded(covariance: np.ndarray, size: int) -> np.ndarray:
+    """With zeros for what is known."""
+    return np.pad(covariance, (0, size - len(covariance)))
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
@@ -224,13 +242,9 @@ def _reported(problem: _Problem, found: list[Found]) -> Estimates:
         )
     u, inside = best.u, ~at_bound(objective, best.u)
     names = np.array(listed(objective.economy, objective.free))
-    model, slopes = map(np.asarray, moments_and_slopes(objective, u))
     root, sampled = np.asarray(objective.root), bool(problem.covariance.any())
-    jacobian = (root @ slopes)[:, inside]
-    norms = np.maximum(np.linalg.norm(jacobian, axis=0), np.finfo(float).tiny)
-    bread = np.linalg.pinv(jacobian / norms, rcond=FLAT) / norms[:, None]
-    influence = np.zeros((len(u), len(model)))  # of the moments of the data
-    influence[inside] = bread @ root
+    model, jacobian, influence = _linearised(objective, u)
+    jacobian = jacobian[:, inside]
     covariance = influence @ problem.covariance @ influence.T
     identification = identify(
         jacobian, names[inside], covariance[np.ix_(inside, inside)] if sampled else None
@@ -239,7 +253,9 @@ def _reported(problem: _Problem, found: list[Found]) -> Estimates:
     refused = np.isin(names, list(identification.names)) | ~inside
     to_values = np.asarray(value_slopes(objective, u))  # from coordinates, (everything, P)
     rows = listed(objective.economy)
-    no_error = (to_values != 0) @ refused > 0
+    no_error, opened = (
+        (to_values != 0) @ which > 0 for which in (refused, np.isin(names, list(open_names)))
+    )
     vcov = to_values @ covariance @ to_values.T
     sensitivity = to_values @ influence
     vcov[no_error, :] = vcov[:, no_error] = sensitivity[no_error] = np.nan
@@ -263,7 +279,7 @@ def _reported(problem: _Problem, found: list[Found]) -> Estimates:
             return "not identified"
         return "tied" if name in tied else "at a bound" if bounded[source] else "free"
 
-    return Estimates(
+    estimates = Estimates(
         names=rows,
         values=np.asarray(values(objective, u)),
         units=tuple("log points" if is_intensity(name) else "money" for name in rows),
@@ -286,6 +302,70 @@ def _reported(problem: _Problem, found: list[Found]) -> Estimates:
         else None,
         economy=None if identification.open else objective.economy_at(jnp.asarray(u)),
     )
+    if not len(problem.draws):
+        return estimates
+    return estimates.with_bootstrap(_bootstrap(problem, u, opened))
+
+
+def _linearised(
+    objective: MomentObjective, u: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Moments, their slopes in units of the weighting, and what data do to coordinates.
+
+    Shapes are ``(M,)``, ``(K, P)`` and ``(P, M)``; at a bound data do nothing.
+    """
+    model, slopes = map(np.asarray, moments_and_slopes(objective, u))
+    root, inside = np.asarray(objective.root), ~at_bound(objective, u)
+    jacobian = root @ slopes
+    norms = np.maximum(np.linalg.norm(jacobian, axis=0), np.finfo(float).tiny)
+    influence = np.zeros(slopes.T.shape)
+    bread = np.linalg.pinv((jacobian / norms)[:, inside], rcond=FLAT)
+    influence[inside] = bread / norms[inside, None] @ root
+    return model, jacobian, influence
+
+
+def _bootstrap(problem: _Problem, u: np.ndarray, opened: np.ndarray) -> Bootstrap:
+    """The estimate of each draw from coordinates ``u``; values that are ``opened`` have none."""
+    objective, size = problem.objective, len(problem.labels)
+    ends, failed, covariances = [], [], []
+    for b, draw in enumerate(problem.draws):
+        end, met = _fitted(objective, draw, u)
+        ends.append(end)
+        failed.append(not met)
+        if problem.draw_covariances is not None:
+            _, _, influence = _linearised(objective, end)
+            by_moment = np.asarray(value_slopes(objective, end)) @ influence
+            covariance = _padded(problem.draw_covariances[b], size)
+            covariances.append(by_moment @ covariance @ by_moment.T)
+    at = jnp.asarray(np.stack(ends))
+    economies = jax.vmap(objective.economy_at)(at)
+    drawn = np.array(jax.vmap(values, in_axes=(None, 0))(objective, at))
+    drawn[:, opened] = np.nan
+    return Bootstrap(
+        values=drawn,
+        failed=np.array(failed),
+        economies=None if opened.any() else economies,
+        covariances=np.stack(covariances) if covariances else None,
+    )
+
+
+def _fitted(
+    objective: MomentObjective, data: np.ndarray, near: np.ndarray
+) -> tuple[np.ndarray, bool]:
+    """Coordinates that fit other data, and whether a further step would leave them alone.
+
+    The last steps are Gauss and Newton's, at a bound along it.
+    """
+    u = descend(replace(objective, data=jnp.asarray(data)), near).u
+    for _ in range(_DRAW_STEPS):
+        gap = data - np.asarray(moments_and_slopes(objective, u)[0])
+        if not np.all(np.isfinite(gap)):  # a type without rows, or no equilibrium
+            break
+        step = _linearised(objective, u)[2] @ gap
+        u = np.clip(u + step, *map(np.asarray, objective.limits))
+        if np.abs(step).max() < _DRAW_STEP:
+            return u, True
+    return near, False
 
 
 def _certificate(

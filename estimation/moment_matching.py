@@ -49,13 +49,19 @@ class MatchedPairs:
     @cached_property
     def margins(self) -> tuple[np.ndarray, np.ndarray]:
         """Masses of the types, ``f (N,)`` and ``g (J,)``, each of sum one."""
-        f, g = np.bincount(self.of_x, self.omega), np.bincount(self.of_y, self.omega)
+        f = np.bincount(self.of_x, self.omega, len(self.x))
+        g = np.bincount(self.of_y, self.omega, len(self.y))
         return f / f.sum(), g / g.sum()
 
     @property
     def effective(self) -> float:
         """``(Σω)²/Σω²``, the number of matches where their weights are equal."""
         return float(1.0 / np.sum(self.omega**2))
+
+    def resampled(self, rows: np.ndarray) -> "MatchedPairs":
+        """Matches of the same types, each as often as it is among the ``rows``."""
+        omega = self.omega[rows] / self.omega[rows].sum()
+        return replace(self, of_x=self.of_x[rows], of_y=self.of_y[rows], omega=omega)
 
     def some(self, rows: np.ndarray) -> "MatchedPairs":
         """Some of the matches, in the units of all."""
@@ -117,19 +123,20 @@ class MomentGap:
         """The Hessian, ``(mn, mn)``."""
         return np.asarray(fisher_information(self.matching.matches, pairs.x, pairs.y)[0])
 
-    def responses(self, pairs: MatchedPairs) -> tuple[np.ndarray, np.ndarray]:
-        """Derivatives of the multipliers in ``A``, ``(N, mn)`` and ``(J, mn)``."""
-        _, of_x, of_y = fisher_information(self.matching.matches, pairs.x, pairs.y)
-        return np.asarray(of_x), np.asarray(of_y)
 
+def match_moments(
+    pairs: MatchedPairs, near: tuple[np.ndarray, FixedMargins] | None = None
+) -> tuple[np.ndarray, int]:
+    """The ``A (m, n)`` at which model and sample moments meet, and the number of iterations.
 
-def match_moments(pairs: MatchedPairs) -> tuple[np.ndarray, int]:
-    """The ``A (m, n)`` at which model and sample moments meet, and the number of iterations."""
+    The search starts ``near`` an affinity matrix and its matching, or else at zero.
+    """
     shape = pairs.moments.shape
+    begin, matching = near or (np.zeros(shape), None)
     latest: list[MomentGap] = []  # each inner problem starts from the potentials of the last
 
     def at(a: Any) -> MomentGap:
-        start = latest[0].matching if latest else None
+        start = latest[0].matching if latest else matching
         latest[:] = [moment_gap(a.reshape(shape), pairs, start)]
         return latest[0]
 
@@ -146,7 +153,7 @@ def match_moments(pairs: MatchedPairs) -> tuple[np.ndarray, int]:
 
     search = scipy.optimize.minimize(  # type: ignore[call-overload]  # the stubs know no jac=True
         objective,
-        np.zeros(pairs.moments.size),
+        begin.ravel(),
         jac=True,
         hess=hessian,
         method="trust-exact",
@@ -167,7 +174,10 @@ def moment_gap(
     matching = solve_fixed_margins(
         log_affinity, f, g, "ipfp", max_iter=2000, throw=False, start=start
     )
-    value = f @ np.asarray(matching.multiplier_x) + g @ np.asarray(matching.multiplier_y)
+    value = sum(
+        mass @ np.where(mass > 0, multiplier, 0.0)  # of types without matches it is infinite
+        for mass, multiplier in ((f, matching.multiplier_x), (g, matching.multiplier_y))
+    )
     gradient = np.asarray(pairs.x.T @ matching.matches @ pairs.y) - pairs.moments
     return MomentGap(float(value - np.sum(affinity * pairs.moments)), gradient, matching)
 
@@ -180,7 +190,7 @@ def fisher_information(
 
     ``z`` is ``x ⊗ y`` less its projection on functions of ``x`` plus functions of ``y``, which are
     returned too, ``(N, mn)`` and ``(J, mn)``; the normal equations have the matrix
-    ``[diag f, π; π', diag g]``.
+    ``[diag f, π; π', diag g]``. Types without matches have none.
     """
     f, g = pi.sum(1), pi.sum(0)
     (n, m), (j, k) = x.shape, y.shape
@@ -189,9 +199,10 @@ def fisher_information(
     second = (xx.T @ (pi @ yy)).reshape(m, m, k, k).transpose(0, 2, 1, 3).reshape(m * k, m * k)
     on_x = (x[:, :, None] * (pi @ y)[:, None, :]).reshape(n, m * k)  # Σ_y π x⊗y
     on_y = ((pi.T @ x)[:, :, None] * y[:, None, :]).reshape(j, m * k)
+    f, g_or_1 = jnp.where(f > 0, f, 1.0), jnp.where(g > 0, g, 1.0)
     share = pi / f[:, None]
     # constants are in both spans; adding g g' fixes which of the two carries them
-    schur = jnp.diag(g) - pi.T @ share + jnp.outer(g, g) / g.sum()
+    schur = jnp.diag(g_or_1) - pi.T @ share + jnp.outer(g, g) / g.sum()
     beta_y = jax.scipy.linalg.cho_solve(
         jax.scipy.linalg.cho_factor(schur, lower=True), on_y - share.T @ on_x
     )

@@ -19,6 +19,8 @@ from estimation.moment_objective import (
 SAME = 1e-6
 # Newton steps after the search.
 _LAST_STEPS, _LAST_STEP = 5, 1e-10
+# Rounding moves the objective by some 1e-12 of itself, more than a last step does.
+_ROUNDING = 1e-10
 # Relative curvature below which Newton's step is made of rounding.
 _FLAT = 1e-12
 
@@ -34,6 +36,11 @@ class Found:
 
 
 def search(objective: MomentObjective, start: np.ndarray) -> Found:
+    """The minimum near a start, to the last digits."""
+    return _polished(objective, descend(objective, start))
+
+
+def descend(objective: MomentObjective, start: np.ndarray) -> Found:
     """The minimum near a start, by Levenberg-Marquardt within bounds.
 
     Logs of moments come first, as ``m̂ log(m/m̂)``: shares and wages are nearly linear in them, so
@@ -73,7 +80,7 @@ def search(objective: MomentObjective, start: np.ndarray) -> Found:
         u, spent = found.x, spent + int(found.nfev)
     if found is None:
         return Found(u, np.inf, spent, False)
-    return _polished(objective, Found(u, value(objective, u), spent, found.success))
+    return Found(u, value(objective, u), spent, found.success)
 
 
 class _Latest:
@@ -109,7 +116,7 @@ def _polished(objective: MomentObjective, found: Found) -> Found:
         step[inside] = np.linalg.solve(scaled, slope / unit) / unit
         u = np.clip(found.u - step, *map(np.asarray, objective.limits))
         lower = value(objective, u)
-        if not lower <= found.value * (1.0 + 1e-12) + 1e-18:
+        if not lower <= found.value * (1.0 + _ROUNDING) + 1e-18:
             return found
         found = replace(found, u=u, value=lower, iterations=found.iterations + 1)
         if np.abs(step).max() < _LAST_STEP:

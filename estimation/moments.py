@@ -1,13 +1,15 @@
 """Moments by name: what the model says they are, and what a sample says with its covariance."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 
+from estimation.resampling import numbered, times_drawn
 from matching import STATISTICS, Economy, Equilibrium, InvalidInput
 from matching.errors import did_you_mean
 from matching.statistics import (
@@ -74,6 +76,36 @@ class SampleMoments:
     observations: int
     rows: np.ndarray | None = None  # behind each moment, (M,); all of them where None
     effective_observations: float | None = None  # (Σω)²/Σω² of the weights
+    draws: np.ndarray | None = None  # from samples with replacement, (B, M)
+    draw_covariances: np.ndarray | None = None  # of the moments of each of those, (B, M, M)
+
+    def with_counted(
+        self, values: Mapping[str, float], std_errors: Mapping[str, float], seed: int = 0
+    ) -> "SampleMoments":
+        """The same with numbers that were counted apart, each with an error of its own.
+
+        Draws have them with normal errors.
+        """
+        errors = np.array([std_errors[name] for name in values])
+        counted = np.array(list(values.values()))
+        draws, covariances = self.draws, self.draw_covariances
+        if draws is not None:
+            noise = np.random.default_rng([seed, *b"aggregates"]).normal(
+                size=(len(draws), len(errors))
+            )
+            draws = np.hstack([draws, counted + noise * errors])
+        variances = np.diag(errors**2)
+        if covariances is not None:
+            covariances = np.stack([scipy.linalg.block_diag(v, variances) for v in covariances])
+        rows = np.full(len(self.covariance), self.observations) if self.rows is None else self.rows
+        return replace(
+            self,
+            data=dict(self.data) | {name: np.array(value) for name, value in values.items()},
+            covariance=scipy.linalg.block_diag(self.covariance, variances),
+            rows=np.r_[rows, np.full(len(errors), self.observations)],
+            draws=draws,
+            draw_covariances=covariances,
+        )
 
 
 def moment_defects(names: Sequence[str]) -> list[str]:
@@ -106,12 +138,17 @@ def sample_moments(
     *,
     clusters: Any = None,
     moments: Sequence[str] = _DEFAULT,
+    draws: int = 0,
+    studentised: bool = False,
+    seed: int = 0,
 ) -> SampleMoments:
     """Moments of home workers with the covariance of a sample of rows, or of clusters of rows.
 
     ``skills (N, m)`` and ``characteristics (J, n)`` are the types; a row is a worker, its
     ``firm_type`` is −1 and its wage is of no account where it is unmatched. Every moment is a
     ratio of means, ``Σ u/Σ v`` over rows, whose influence function is ``(u − (Σu/Σv) v)/Σv``.
+    ``draws`` samples of clusters, or of rows, with replacement give moments of their own, and if
+    ``studentised`` covariances, for the bootstrap of what is estimated from them.
 
     Raises :class:`~matching.errors.InvalidInput` for moments that rows do not have and for types
     without matches.
@@ -150,28 +187,46 @@ def sample_moments(
         "share_by_worker": (of_worker & matched[:, None], np.tile(matched[:, None], len(x))),
         "share_by_firm": (of_firm, np.tile(matched[:, None], len(y))),
     }
-    data, influence, rows = {}, [], []
-    for name in moments:
-        u, v = ratios[name]
-        total = weight @ v
+    of_rows = [np.hstack([ratios[name][k] for name in moments]) for k in (0, 1)]
+    sums = [weight[:, None] * part for part in of_rows]
+    if clusters is not None:
+        labels = numbered(clusters, len(workers))
+        sums = [np.stack([np.bincount(labels, c) for c in part.T], axis=1) for part in sums]
+    u, v = sums  # of clusters
+
+    def moments_of(times: np.ndarray) -> np.ndarray:
+        """With each cluster so many times; NaN for a type that is in none of them."""
+        with np.errstate(invalid="ignore"):
+            return np.asarray(times @ u / (times @ v))
+
+    def covariance_of(times: np.ndarray, ratio: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            influence = (u - ratio * v) / (times @ v)
+        return np.asarray(influence.T @ (times[:, None] * influence))
+
+    once = np.ones(len(u))
+    ends = np.cumsum([ratios[name][1].shape[1] for name in moments])[:-1]
+    for name, total in zip(moments, np.split(once @ v, ends), strict=True):
         if not np.all(total > 0):
             empty = ", ".join(map(str, np.flatnonzero(~(total > 0))[:5]))
             raise InvalidInput(
                 [f"moment {name}: no row has type {empty}; merge it or leave it out"]
             )
-        ratio = weight @ u / total
-        shape = (x.shape[1], y.shape[1]) if name == "cross_moments" else ratio.shape
-        data[name] = ratio.reshape(shape)
-        influence.append(weight[:, None] * (u - ratio * v) / total)
-        rows.append(v.sum(0))
-    parts = np.hstack(influence)
-    if clusters is not None:
-        of_cluster = np.unique(np.asarray(clusters), return_inverse=True)[1]
-        parts = np.stack([np.bincount(of_cluster, column) for column in parts.T], axis=1)
+    found = moments_of(once)
+    data = dict(zip(moments, np.split(found, ends), strict=True))
+    if "cross_moments" in data:
+        data["cross_moments"] = data["cross_moments"].reshape(x.shape[1], y.shape[1])
+    drawn, covariances = [], []
+    for times in times_drawn(len(u), draws, seed):
+        drawn.append(moments_of(times))
+        if studentised:
+            covariances.append(covariance_of(times, drawn[-1]))
     return SampleMoments(
         data=data,
-        covariance=parts.T @ parts,
-        rows=np.concatenate(rows),
+        covariance=covariance_of(once, found),
+        rows=of_rows[1].sum(0),
         observations=len(workers),
         effective_observations=float(1.0 / np.sum(weight**2)),
+        draws=np.stack(drawn) if drawn else None,
+        draw_covariances=np.stack(covariances) if covariances else None,
     )

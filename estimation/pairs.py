@@ -7,7 +7,7 @@ multipliers by the solution of ``p + T q = r_x, T'p + q = r_y``, found by conjug
 products with ``T``, never a factorisation of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -26,13 +26,23 @@ class Types(NamedTuple):
 
     factors: np.ndarray  # (n, K)
     of: np.ndarray  # each one's type, (N,)
-    number: np.ndarray  # how many are of each, (n,)
+    number: np.ndarray  # how many are of each, (n,); of rows drawn from others, none may be
+
+    @property
+    def size(self) -> np.ndarray:
+        """``number`` to divide by: one where there is none, whose sums are zero."""
+        return np.maximum(self.number, 1.0)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """The mean over each type, from ``(N, R)`` to ``(n, R)``."""
         total = np.zeros((len(self.number), values.shape[1]))
         np.add.at(total, self.of, values)
-        return total / self.number[:, None]
+        return total / self.size[:, None]
+
+    def of_rows(self, rows: np.ndarray) -> "Types":
+        """The same types with some of the rows, which may repeat."""
+        of = self.of[rows]
+        return Types(self.factors, of, np.bincount(of, minlength=len(self.number)).astype(float))
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,10 @@ class PairMatching:
         """``∂b/∂A``, ``(N, K)``."""
         return self.type_db[self.jobs.of]
 
+    def of_rows(self, rows: np.ndarray) -> "PairMatching":
+        """The types of some of the pairs, which may repeat, at the multipliers of all."""
+        return replace(self, workers=self.workers.of_rows(rows), jobs=self.jobs.of_rows(rows))
+
     @property
     def mean_interactions(self) -> np.ndarray:
         """The mean of ``u_k v_k`` over matches, ``(K,)``."""
@@ -81,7 +95,7 @@ class PairMatching:
         There is a solution where ``r_x`` and ``r_y`` have the same mean.
         """
         mean_x, mean_y = self.workers.mean(r_x), self.jobs.mean(r_y)
-        p, q = _response(self.chance, self.workers.number, self.jobs.number, mean_x, mean_y)
+        p, q = _response(self.chance, self.workers, self.jobs, mean_x, mean_y)
         # T sees of each type its mean alone; what one differs from that by is its own
         return (
             r_x + (p - mean_x)[self.workers.of],
@@ -127,22 +141,31 @@ def match_pairs(
         workers, jobs = near.workers, near.jobs
         change = interaction - near.interaction
         a, b = near.type_a + near.type_da @ change, near.type_b + near.type_db @ change
-    log_x, log_y = np.log(workers.number), np.log(jobs.number)
+    log_x, log_y = np.log(workers.size), np.log(jobs.size)
     log_affinity = jnp.asarray(workers.factors * interaction) @ jnp.asarray(jobs.factors).T
     solution = solve_fixed_margins(
         log_affinity, workers.number / len(u), jobs.number / len(v), "ipfp", max_iter=2000,
         throw=False, start=(jnp.asarray(a - log_x), jnp.asarray(b - log_y)),
     )  # fmt: skip
-    # of one worker and one job, not of all of their types
-    a, b = np.asarray(solution.multiplier_x) + log_x, np.asarray(solution.multiplier_y) + log_y
+    # of one worker and one job, not of all of their types; of types of none it is infinite
+    a, b = (
+        np.where(types.number > 0, multiplier, 0.0) + log
+        for types, multiplier, log in (
+            (workers, solution.multiplier_x, log_x), (jobs, solution.multiplier_y, log_y),
+        )
+    )  # fmt: skip
     mean_b = jobs.number @ b / len(v)
     a, b = a + mean_b, b - mean_b
     chance = np.asarray(_chance(log_affinity, a - np.log(len(u)), b - log_y))
-    of_jobs = workers.number @ chance / jobs.number
-    residual = max(float(np.max(np.abs(total - 1.0))) for total in (chance.sum(1), of_jobs))
+    chance = chance * np.outer(workers.number > 0, jobs.number > 0)
+    of_jobs = workers.number @ chance / jobs.size
+    residual = max(
+        float(np.max(np.abs(total - 1.0)[types.number > 0]))
+        for types, total in ((workers, chance.sum(1)), (jobs, of_jobs))
+    )
     r_x = workers.factors * (chance @ jobs.factors)
-    of_workers = chance.T @ (workers.number[:, None] * workers.factors) / jobs.number[:, None]
-    da, db = _response(chance, workers.number, jobs.number, r_x, jobs.factors * of_workers)
+    of_workers = chance.T @ (workers.number[:, None] * workers.factors) / jobs.size[:, None]
+    da, db = _response(chance, workers, jobs, r_x, jobs.factors * of_workers)
     return PairMatching(workers, jobs, interaction, chance, a, b, da, db, residual)
 
 
@@ -157,20 +180,19 @@ def _chance(log_affinity: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _response(
-    chance: np.ndarray, count_x: np.ndarray, count_y: np.ndarray, r_x: np.ndarray, r_y: np.ndarray
+    chance: np.ndarray, workers: Types, jobs: Types, r_x: np.ndarray, r_y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The response of types; with the root of each type's count as its unit it is symmetric."""
-    unit_x, unit_y = np.sqrt(count_x)[:, None], np.sqrt(count_y)[:, None]
-    p, q = _conjugate_gradients(unit_x * chance / unit_y.T, unit_y, unit_x * r_x, unit_y * r_y)
+    unit_x, unit_y = np.sqrt(workers.size)[:, None], np.sqrt(jobs.size)[:, None]
+    level = np.sqrt(jobs.number / jobs.number.sum())[:, None]
+    p, q = _conjugate_gradients(unit_x * chance / unit_y.T, level, unit_x * r_x, unit_y * r_y)
     return np.asarray(p) / unit_x, np.asarray(q) / unit_y
 
 
 @jax.jit
 def _conjugate_gradients(
-    share: jax.Array, unit_y: jax.Array, r_x: jax.Array, r_y: jax.Array
+    share: jax.Array, level: jax.Array, r_x: jax.Array, r_y: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    level = unit_y / jnp.sqrt(jnp.sum(unit_y**2))
-
     def schur(q: jax.Array) -> jax.Array:
         return q - share.T @ (share @ q) + level @ (level.T @ q)
 

@@ -19,6 +19,7 @@ from estimation.cluster_sums import cluster_sums
 from estimation.estimates import CellFit, Estimates, Fit
 from estimation.identification import identify_scales
 from estimation.levels import Market
+from estimation.resampling import numbered
 from matching import Economy, InvalidInput
 
 SCALES = ("tastes.lambda_x", "tastes.lambda_y")
@@ -76,10 +77,7 @@ def estimate_three_steps(
     weight = weight / weight.sum()
     shape = (len(x), len(y))
     cell = workers * len(y) + firms
-    labels = np.arange(len(wage))
-    if clusters is not None:
-        labels = np.unique(np.asarray(clusters), return_inverse=True)[1]
-    sums = cluster_sums(labels, cell, weight, wage, shape[0] * shape[1])
+    sums = cluster_sums(numbered(clusters, len(wage)), cell, weight, wage, shape[0] * shape[1])
     once = np.ones(sums.clusters)
     share, mean_wage = sums.cells(once)
     filled = np.flatnonzero(share)

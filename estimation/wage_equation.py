@@ -6,7 +6,7 @@ Parameters in order: ``A``, the coefficients ``β`` of the wage equation, the va
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -29,6 +29,11 @@ class WageSample:
     productive: np.ndarray  # whether the interaction is one of productivity, (K,)
     both: np.ndarray  # whether it is one of amenities too, (K,)
     unit: np.ndarray  # the size of each interaction, (K,)
+
+    def of_rows(self, rows: np.ndarray) -> "WageSample":
+        """Some of the pairs, which may repeat."""
+        columns = ("wages", "of_workers", "of_jobs", "u", "v")
+        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
 
     @property
     def z(self) -> np.ndarray:
@@ -76,6 +81,11 @@ class Point:
     beta: np.ndarray  # (P,)
     variance: float  # s²
     held: tuple[int, ...]  # places in β that are held
+
+    def of_rows(self, rows: np.ndarray) -> "Point":
+        """The likelihood of some of the pairs, which may repeat, at the same ``A``."""
+        near = replace(self, matching=self.matching.of_rows(rows))
+        return evaluate(self.sample.of_rows(rows), self.interaction, near)
 
     @property
     def residuals(self) -> np.ndarray:

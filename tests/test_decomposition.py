@@ -23,7 +23,7 @@ from matching import STATISTICS, InvalidInput, parameter_names, solve_equilibriu
 from matching.statistics import offshoring_rate, offshoring_share_by_firm
 from shorematch.denmark import economy_path
 from shorematch.files.defects import InputError
-from shorematch.files.draw_files import DRAWS, Draws, write_draws
+from shorematch.files.draw_files import DRAWS, Draws, parameters_of, write_draws
 from shorematch.files.economy_file import write_economy
 from shorematch.report.run_comparison import compare_runs
 from shorematch.scenarios.decomposing import (
@@ -110,7 +110,7 @@ def years(tmp_path_factory, danish_1996, danish_2006):
         vary = partial(with_parameter, economy, "origin.china.constant")
         stack = jax.vmap(vary)(constants)
         draws.append(Draws(stack, np.arange(4) == 2))
-        write_draws(folder / name / DRAWS, draws[-1])
+        write_draws(folder / name / DRAWS, parameters_of(draws[-1].economies), draws[-1].failed)
     return folder, draws
 
 

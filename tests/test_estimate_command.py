@@ -184,10 +184,32 @@ def test_a_penalised_matrix_has_no_errors_and_its_path_is_a_table(tmp_path, caps
 
 def test_keys_of_another_estimator_are_refused(tmp_path):
     write_matches(tmp_path)
-    for extra, owner in (("draws = 10", "three steps"), ("starts = 3", "minimum distance")):
-        (tmp_path / "run.toml").write_text(RUN + f"[inference]\n{extra}\n")
-        with pytest.raises(InvalidInput, match=owner):
+    penalised = '[affinity]\npenalty = "l1"\n[inference]\ndraws = 10\n'
+    for extra, reason in (
+        ("[inference]\nstarts = 3\n", "minimum distance"), (penalised, "has no errors"),
+    ):  # fmt: skip
+        (tmp_path / "run.toml").write_text(RUN + extra)
+        with pytest.raises(InvalidInput, match=reason):
             estimate_file(tmp_path / "run.toml", tmp_path / "out")
+
+
+def test_draws_of_a_run_without_an_economy_are_read_back_with_their_intervals(tmp_path, capsys):
+    write_matches(tmp_path)
+    (tmp_path / "run.toml").write_text(RUN + "[inference]\ndraws = 30\nstudentised = true\n")
+    assert estimate_file(tmp_path / "run.toml", tmp_path / "out") == 0
+    assert "30 bootstrap draws, 0 failed" in capsys.readouterr().out
+    assert (tmp_path / "out" / "figures" / "bootstrap.pdf").is_file()
+    written = pd.read_csv(tmp_path / "out" / "estimates.csv")
+    draws = pd.read_parquet(tmp_path / "out" / "draws.parquet")
+    assert list(draws) == ["draw", "failed", *written["parameter"], "covariance"]
+    (part,) = load_run(tmp_path / "out")
+    found = part.estimates
+    np.testing.assert_allclose(found.confint(), written[["ci_low", "ci_high"]], rtol=1e-9)
+    np.testing.assert_allclose(
+        found.std_errors("bootstrap"), draws[list(found.names)].std(), rtol=1e-9
+    )  # fmt: skip
+    for name, low, high in written[["parameter", "ci_low", "ci_high"]].to_numpy():
+        assert low < draws[name].median() < high
 
 
 @pytest.mark.skipif(not COUPLES.is_file(), reason=f"no data at {COUPLES}")

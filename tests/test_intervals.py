@@ -20,7 +20,7 @@ from matching import (
 )
 from matching.statistics import mean_wage_home
 from shorematch.files.defects import InputError
-from shorematch.files.draw_files import DRAWS, Draws, read_draws, write_draws
+from shorematch.files.draw_files import DRAWS, Draws, parameters_of, read_draws, write_draws
 from shorematch.files.economy_file import read_economy, write_economy
 from shorematch.scenarios.counterfactual import counterfactual_file
 from shorematch.scenarios.interval_tables import Intervals, interval_figure
@@ -136,7 +136,7 @@ def test_a_draw_that_a_shock_leaves_without_an_economy_has_failed(economy, draws
 
 
 def test_draws_are_read_back_bit_for_bit(economy, draws, tmp_path):
-    write_draws(tmp_path / DRAWS, draws)
+    write_draws(tmp_path / DRAWS, parameters_of(draws.economies), draws.failed)
     frame = pd.read_parquet(tmp_path / DRAWS)
     assert list(frame) == ["draw", "failed", *parameter_names(economy)]
     assert frame["tastes.lambda_x"].dtype == np.float64
@@ -149,7 +149,7 @@ def test_draws_are_read_back_bit_for_bit(economy, draws, tmp_path):
 
 
 def test_all_that_is_wrong_with_draws_is_said_together(economy, draws, tmp_path):
-    write_draws(tmp_path / DRAWS, draws)
+    write_draws(tmp_path / DRAWS, parameters_of(draws.economies), draws.failed)
     sound = pd.read_parquet(tmp_path / DRAWS)
     frame = sound.rename(columns={"tastes.lambda_x": "tastes.lamda_x"})
     frame.to_parquet(tmp_path / DRAWS)
@@ -176,7 +176,7 @@ def written(tmp_path_factory, economy, draws):
     """An estimation's folder, and in it a run with intervals."""
     folder = tmp_path_factory.mktemp("run")
     path = write_economy(economy, folder)
-    write_draws(folder / DRAWS, draws)
+    write_draws(folder / DRAWS, parameters_of(draws.economies), draws.failed)
     (folder / "shocks.toml").write_text(FILE, encoding="utf-8")
     assert counterfactual_file(path, folder / "shocks.toml", folder / "out", QUICK, folder) == 0
     return folder

@@ -146,6 +146,8 @@ MINIMUM_DISTANCE = RUN.replace('"three steps"', '"minimum distance"').replace(
     "draws = 50\nstudentised = true",
     """\
 starts = 2
+draws = 40
+studentised = true
 [types]
 workers = "deciles"
 [parameters]
@@ -175,6 +177,15 @@ def test_minimum_distance_starts_from_the_three_steps_and_fits_moments_of_rows(
     files = [path for path in (folder / "distance").iterdir() if path.is_file()]
     assert len(files) <= 15
     assert solve_equilibrium(found.economy).status == 0
+    assert not found.bootstrap.failed.any()
+    np.testing.assert_allclose(found.confint(), written[["ci_low", "ci_high"]], rtol=1e-9)
+    # 40 draws leave 11 % of error
+    free = [
+        name for name, status in zip(found.names, found.status, strict=True) if status == "free"
+    ]
+    spread = dict(zip(found.names, found.std_errors("bootstrap"), strict=True))
+    for name in free:
+        assert spread[name] / written.loc[name, "std_error"] == pytest.approx(1.0, abs=0.4), name
 
 
 def test_what_minimum_distance_cannot_do_is_said_at_once(folder, tmp_path):
@@ -227,7 +238,7 @@ def test_the_economy_of_types_that_stand_for_few_rows_is_not_written(tmp_path, t
     text = RUN.replace("draws = 50", "draws = 0")
     (tmp_path / "run.toml").write_text(text + '[types]\nworkers = { cells = "cell" }\n', "utf-8")
     estimate_file(tmp_path / "run.toml", tmp_path / "out")
-    assert "no economy and no draws are written: 1 worker types" in capsys.readouterr().out
+    assert "no economy and no draws of it are written: 1 worker types" in capsys.readouterr().out
     planted = [
         *(f"{value!r}".encode() for value in home["skill"].nlargest(3)),
         *(f"{value!r}".encode() for value in home["wage"].nlargest(50)),

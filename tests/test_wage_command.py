@@ -26,6 +26,7 @@ productivity = ["education", "female", "education*risk", "female*public"]
 profile = true
 [inference]
 starts = 2
+draws = 10
 """
 
 
@@ -87,7 +88,7 @@ def test_what_is_left_is_aggregates_alone(run):
     assert {path.name for path in files} == {
         "estimates.csv", "vcov.csv", "fit.csv", "certificate.json", "run.toml", "manifest.json",
         "wages.csv", "wages.tex", "wages.md", "coefficients.pdf", "coefficients.png",
-        "wage_fit.pdf", "wage_fit.png",
+        "wage_fit.pdf", "wage_fit.png", "draws.parquet", "bootstrap.pdf", "bootstrap.png",
     }  # fmt: skip
     for path in files:
         assert b"secret" not in path.read_bytes()

@@ -18,5 +18,9 @@ def estimate_matrix(file: RunFile, sample: Sample) -> Estimates:
         keys = file.affinity.model_dump()
         return estimate_penalised_affinity(x, y, weights, **keys, seed=file.inference.seed, **names)
     clusters = sample.clusters if file.inference.clustered else None
-    estimates = estimate_affinity(x, y, weights, clusters=clusters, **names)
-    return estimates.ruled_by(file.inference.std_errors or "information")
+    inference = file.inference
+    estimates = estimate_affinity(
+        x, y, weights, clusters=clusters, draws=inference.draws,
+        studentised=inference.studentised, seed=inference.seed, **names,
+    )  # fmt: skip
+    return estimates.ruled_by(inference.std_errors or "information")

@@ -42,7 +42,7 @@ def affinity_heat_map(estimate: Estimates) -> Figure:
     sign. In large matrices, where numbers do not fit, negative cells bear a minus.
     """
     affinity = estimate.affinity()
-    errors = estimate.std_errors().reshape(affinity.shape)
+    low, high = estimate.confint().T.reshape(2, *affinity.shape)
     m, n = affinity.shape
     size = (np.clip(1.9 + 0.5 * n, 4.4, 9.0), np.clip(1.3 + 0.34 * m, 2.4, 9.0))
     figure = Figure(figsize=size, layout="constrained")
@@ -54,7 +54,7 @@ def affinity_heat_map(estimate: Estimates) -> Figure:
     ax.set_ylabel("Worker skill")
     ax.tick_params(length=0)
     dark = np.abs(affinity) > 0.55 * np.abs(affinity).max()
-    sure = np.abs(affinity) > 1.96 * errors
+    sure = (low > 0) | (high < 0)
     for (i, j), value in np.ndenumerate(affinity):
         number = f"{value:.2f}".replace("-", "−")
         text = number if max(m, n) <= _NUMBERED else "−" if value < 0 else ""
@@ -64,7 +64,7 @@ def affinity_heat_map(estimate: Estimates) -> Figure:
     figure.colorbar(image, ax=ax, label="Size of affinity |Φ/λ|", pad=0.02)
     figure.supxlabel(
         "Log points per unit of each column. Bold: the 95 % interval excludes zero."
-        if np.isfinite(errors).any()
+        if np.isfinite(low).any()
         else "Log points per unit of each column.",
         x=0.01, ha="left", fontsize=7.5,
     )  # fmt: skip

@@ -10,7 +10,7 @@ import pandas as pd
 
 from estimation import Certificate, Estimates
 from matching import InvalidInput
-from shorematch.files.draw_files import DRAWS, Draws, write_draws
+from shorematch.files.draw_files import DRAWS, parameters_of, write_draws
 from shorematch.files.economy_file import write_economy
 from shorematch.files.run_folder import safe_names, write_csv, write_json
 
@@ -65,7 +65,8 @@ def located(file: str, group: str, year: str, error: InvalidInput) -> InvalidInp
 def write_parts(folder: Path, parts: Sequence[Part], derived: pd.DataFrame) -> None:
     """Write the files of all parts, part below part, ``derived`` being further rows of estimates.
 
-    Economies and their draws lie in the folder itself, or in one of ``economies`` each.
+    Economies and draws, of an economy or else of the estimates, lie in the folder itself, or in
+    one of ``economies`` each.
     """
     found = [part.estimates for part in parts]
     rows = [pd.DataFrame(e.tidy()).drop(columns="rests_on") for e in found]
@@ -101,13 +102,17 @@ def write_parts(folder: Path, parts: Sequence[Part], derived: pd.DataFrame) -> N
     write_json(folder / "certificate.json", certificates(parts))
     for place, part in zip(economy_folders(folder, parts), parts, strict=True):
         economy, bootstrap = part.estimates.economy, part.estimates.bootstrap
-        if economy is None:
-            continue
-        place.mkdir(parents=True, exist_ok=True)
-        write_economy(economy, place)
-        if bootstrap is not None and bootstrap.economies is not None:
-            draws = Draws(bootstrap.economies, bootstrap.failed, bootstrap.covariances)
-            write_draws(place / DRAWS, draws)
+        if economy is not None or bootstrap is not None:
+            place.mkdir(parents=True, exist_ok=True)
+        if economy is not None:
+            write_economy(economy, place)
+        if bootstrap is not None:
+            drawn = (
+                dict(zip(part.estimates.names, bootstrap.values.T, strict=True))
+                if bootstrap.economies is None
+                else parameters_of(bootstrap.economies)
+            )
+            write_draws(place / DRAWS, drawn, bootstrap.failed, bootstrap.covariances)
 
 
 def certificates(parts: Sequence[Part]) -> dict[str, Any]:

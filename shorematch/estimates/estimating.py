@@ -15,6 +15,7 @@ from shorematch.console import console
 from shorematch.estimates.affinity_estimation import estimate_matrix
 from shorematch.estimates.affinity_figures import draw_affinity
 from shorematch.estimates.affinity_tables import write_affinity
+from shorematch.estimates.bootstrap_figures import draw_bootstrap
 from shorematch.estimates.estimate_files import (
     Part,
     certificates,
@@ -67,6 +68,7 @@ def estimate_file(run_path: Path, out: Path) -> int:
         found.tables(folder)
         for stem, part in zip(_stems(found.parts), found.parts, strict=True):
             found.draw(folder / "figures", part, stem)
+            draw_bootstrap(folder / "figures", part.estimates, stem)
         (folder / "run.toml").write_text(resolved(file), encoding="utf-8", newline="\n")
         run.read(run_path.parent, sample.files | found.files)
         columns = {n: {"mean": m, "standard_deviation": s} for n, (m, s) in sample.units.items()}
@@ -206,6 +208,9 @@ def _report(out: Path, estimator: str, flow: dict[str, int], found: _Found) -> i
         )
         style = None if certificate.verdict == "CERTIFIED" else "bold red"
         say(f"{name}{estimator}: {certificate.verdict} ({facts})", style=style)
+        if part.estimates.bootstrap is not None:
+            failed = part.estimates.bootstrap.failed
+            say(f"{name}{len(failed)} bootstrap draws, {failed.sum()} failed")
         for reason in (*certificate.failures, *certificate.doubts):
             say(f"- {reason}", style=style)
     for _, row in found.derived.iterrows():

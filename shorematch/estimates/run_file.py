@@ -28,8 +28,6 @@ _NEEDED = {"wages": "wages", "three steps": "home", "minimum distance": "home"}
 # key of [inference] → estimators that use it
 _USED_BY = {
     "std_errors": ("affinity", "wages"),
-    "draws": ("three steps",),
-    "studentised": ("three steps",),
     "starts": ("wages", "minimum distance"),
 }
 
@@ -170,6 +168,8 @@ class RunFile(FileModel):
             ):
                 owners = " or ".join(f'"{user}"' for user in users)
                 raise ValueError(f"{key} in [inference] belongs to estimator = {owners}")
+        if self.affinity is not None and self.inference.draws:
+            raise ValueError("draws in [inference]: an estimate under a penalty has no errors")
         if self.data.standardise is None:
             how = "none" if "types" in own else "ddof1"
             data = self.data.model_copy(update={"standardise": how})

@@ -1,7 +1,7 @@
 """Stored estimates: the folder of a run of ``estimate`` read back, without its data.
 
-It holds all that :class:`~estimation.Estimates` does but the fit of cells, which is drawn, and
-draws of an economy that may not be shown, without which intervals of draws are gone too.
+It holds all that :class:`~estimation.Estimates` does but the fit of cells, which is drawn, and an
+economy that may not be shown.
 """
 
 import json
@@ -23,7 +23,7 @@ from shorematch.estimates.estimate_files import (
     economy_folders,
 )
 from shorematch.files.defects import Defect, InputError
-from shorematch.files.draw_files import DRAWS, read_draws
+from shorematch.files.draw_files import DRAWS, read_draws, read_estimates
 from shorematch.files.economy_file import read_economy
 
 _ECONOMY = "economy.toml"
@@ -58,7 +58,7 @@ def load_run(folder: Path) -> list[Part]:
     ]
     places = economy_folders(folder, parts)
     return [
-        replace(part, estimates=_with_economy(part.estimates, place))
+        replace(part, estimates=_with_draws(part.estimates, place))
         for part, place in zip(parts, places, strict=True)
     ]
 
@@ -137,12 +137,17 @@ def _path(kept: dict[str, Any]) -> PenaltyPath:
     )
 
 
-def _with_economy(estimates: Estimates, place: Path) -> Estimates:
+def _with_draws(estimates: Estimates, place: Path) -> Estimates:
+    """The same with its economy and its draws, so far as they were written."""
+    drawn = (place / DRAWS).is_file()
     if not (place / _ECONOMY).is_file():
-        return estimates
+        if not drawn:
+            return estimates
+        values, failed, covariances = read_estimates(place / DRAWS, estimates.names)
+        return replace(estimates, bootstrap=Bootstrap(values, failed, None, covariances))
     economy = read_economy(place / _ECONOMY).economy
     estimates = replace(estimates, economy=economy)
-    if not (place / DRAWS).is_file():
+    if not drawn:
         return estimates
     draws = read_draws(place / DRAWS, economy)
     values = np.full((len(draws.failed), len(estimates.names)), np.nan)

@@ -5,7 +5,6 @@ from functools import reduce
 from pathlib import Path
 
 import numpy as np
-import scipy.linalg
 
 from estimation import (
     CellFit,
@@ -129,7 +128,8 @@ def _moments(
     names = found.sampled if keys.sampled is None else [*keys.sampled, *SHARES]
     names = list(dict.fromkeys(names))  # masses of types are sampled too, and free
     rows, none = sample.rows, np.full(len(sample.unmatched_type), -1)
-    clusters = rows.clusters if file.inference.clustered else None
+    inference = file.inference
+    clusters = rows.clusters if inference.clustered else None
     if clusters is not None:  # who is without a firm is a cluster of his own
         labels = np.unique(clusters, return_inverse=True)[1]
         clusters = np.r_[labels, labels.max() + 1 + np.arange(len(none))]
@@ -142,19 +142,15 @@ def _moments(
         np.r_[sample.weights, rows.weights_of(rows.unmatched)],
         clusters=clusters,
         moments=names,
+        draws=inference.draws,
+        studentised=inference.studentised,
+        seed=inference.seed,
     )
     asked = list(found.values if keys.aggregates is None else keys.aggregates)
-    counted = [name for name in asked if name in found.std_errors]
+    counted = {name: found.values[name] for name in asked if name in found.std_errors}
     known = {name: found.values[name] for name in asked if name not in counted}
     known |= {"mass_of_workers": 1.0, "mass_of_firms": float(sample.market.mass_of_firms)}
-    variances = [np.square([[found.std_errors[name]]]) for name in counted]
-    assert of_rows.rows is not None
-    return replace(
-        of_rows,
-        data=dict(of_rows.data) | {name: np.array(found.values[name]) for name in counted},
-        covariance=scipy.linalg.block_diag(of_rows.covariance, *variances),
-        rows=np.r_[of_rows.rows, np.full(len(counted), of_rows.observations)],
-    ), known
+    return of_rows.with_counted(counted, found.std_errors, inference.seed), known
 
 
 def _free(economy: Economy, keys: ParameterKeys) -> list[str]:

@@ -1,4 +1,4 @@
-"""Figures of an estimate on types: matches and wages, data beside model; the bootstrap."""
+"""Figures of an estimate on types: matches and wages, data beside model."""
 
 from pathlib import Path
 
@@ -9,8 +9,6 @@ from estimation import CellFit, Estimates
 from shorematch.drawing import save_figure, styled
 from shorematch.estimates.fit_figures import data_and_model
 
-_BINS = 30
-
 
 def draw_typed(
     folder: Path, estimates: Estimates, smallest_cell: int, stem: str = ""
@@ -20,8 +18,6 @@ def draw_typed(
     if estimates.cells is not None:
         figures["matches"] = matches_figure(estimates.cells, smallest_cell)
         figures["wages"] = wages_figure(estimates.cells, smallest_cell)
-    if estimates.bootstrap is not None and not estimates.bootstrap.failed.all():
-        figures["bootstrap"] = bootstrap_figure(estimates)
     return [
         path
         for name, figure in figures.items()
@@ -74,33 +70,4 @@ def wages_figure(cells: CellFit, smallest_cell: int) -> Figure:
         ax.set_xlabel(f"{side} type")
     panels[0].set_ylabel("Mean wage")
     panels[0].legend()
-    return figure
-
-
-@styled
-def bootstrap_figure(estimates: Estimates) -> Figure:
-    """Draws of each parameter between their 0.5th and 99.5th percentile, estimate and interval."""
-    assert estimates.bootstrap is not None
-    draws = estimates.bootstrap.values[~estimates.bootstrap.failed]
-    intervals = estimates.confint()
-    columns = min(3, draws.shape[1])
-    rows = -(-draws.shape[1] // columns)
-    figure = Figure(figsize=(6.3, 1.5 * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False)
-    for ax in panels.flat[draws.shape[1] :]:
-        ax.set_axis_off()
-    for k, (ax, name) in enumerate(zip(panels.flat, estimates.names, strict=False)):
-        low, high = np.percentile(draws[:, k], [0.5, 99.5])
-        ax.hist(np.clip(draws[:, k], low, high), bins=_BINS, color="0.8", edgecolor="0.5",
-                linewidth=0.3)  # fmt: skip
-        ax.axvline(estimates.values[k], color="black")
-        for end in intervals[k]:
-            ax.axvline(end, color="black", linestyle=(0, (4, 2)), linewidth=0.8)
-        ax.set_title(name, fontsize=7.5)
-        ax.set_yticks([])
-        ax.locator_params(axis="x", nbins=4)
-    figure.supxlabel(
-        f"{len(draws)} draws; solid: the estimate, dashed: the 95 % interval.", x=0.01, ha="left",
-        fontsize=7.5,
-    )  # fmt: skip
     return figure

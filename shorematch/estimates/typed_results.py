@@ -71,9 +71,9 @@ def withheld(parts: Sequence[Part], samples: Sequence[TypedSample]) -> list[str]
         workers, firms = (int(thin.sum()) for thin in sample.thin_types)
         if workers or firms:
             said.append(
-                f"{where}no economy and no draws are written: {workers} worker types and {firms} "
-                f"firm types have fewer than {sample.smallest_cell} rows, and their values would "
-                "be microdata; take fewer types"
+                f"{where}no economy and no draws of it are written: {workers} worker types and "
+                f"{firms} firm types have fewer than {sample.smallest_cell} rows, and their "
+                "values would be microdata; take fewer types"
             )
         elif thin := int(((sample.counts > 0) & (sample.counts < sample.smallest_cell)).sum()):
             said.append(

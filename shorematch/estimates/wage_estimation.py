@@ -46,6 +46,8 @@ def estimate_wages(
             clusters=sample.clusters if inference.clustered else None,
             profile=keys.profile,
             starts=inference.starts,
+            draws=inference.draws,
+            studentised=inference.studentised,
             seed=inference.seed,
         )
     except InvalidInput as error:

@@ -1,9 +1,10 @@
-"""Bootstrap draws of an economy's parameters, as the file ``draws.parquet`` of an estimation."""
+"""Bootstrap draws of an economy, or of estimates without one, as the file ``draws.parquet``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,22 +31,30 @@ class Draws:
     covariances: np.ndarray | None = None  # of the estimates of each draw, (B, P, P)
 
 
-def write_draws(path: Path, draws: Draws) -> None:
+def write_draws(
+    path: Path,
+    parameters: Mapping[str, Any],
+    failed: np.ndarray,
+    covariances: np.ndarray | None = None,
+) -> None:
     """Write draws: ``draw``, ``failed``, and a column per parameter, empty where failed.
 
-    Arrays are lists, row by row; a last column ``covariance`` has that of the estimates of each
-    draw, in the order of ``vcov.csv``, where draws have one.
+    Values of ``parameters`` are ``(B, ...)``; arrays are lists, row by row. A last column
+    ``covariance`` has that of the estimates of each draw, in the order of ``vcov.csv``, where
+    draws have one.
     """
-    kept = ~draws.failed
-    columns = {"draw": pa.array(np.arange(len(kept))), "failed": pa.array(draws.failed)}
-    for name in parameter_names(draws.economies):
-        values = np.asarray(get_parameter(draws.economies, name))
-        flat = list(values) if values.ndim == 1 else list(values.reshape(len(values), -1))
-        columns[name] = pa.array([v if k else None for v, k in zip(flat, kept, strict=True)])
-    if draws.covariances is not None:
-        flat = list(draws.covariances.reshape(len(kept), -1))
-        columns[_COVARIANCE] = pa.array([v if k else None for v, k in zip(flat, kept, strict=True)])
+    columns = {"draw": pa.array(np.arange(len(failed))), "failed": pa.array(failed)}
+    further = {} if covariances is None else {_COVARIANCE: covariances}
+    for name, values in {**parameters, **further}.items():
+        array = np.asarray(values)
+        flat = list(array) if array.ndim == 1 else list(array.reshape(len(array), -1))
+        columns[name] = pa.array([None if f else v for v, f in zip(flat, failed, strict=True)])
     parquet.write_table(pa.table(columns), path)
+
+
+def parameters_of(economies: Economy) -> dict[str, Any]:
+    """Every parameter of a stack of economies by name, ``(B, ...)``."""
+    return {name: get_parameter(economies, name) for name in parameter_names(economies)}
 
 
 def read_draws(path: Path, economy: Economy) -> Draws:
@@ -54,14 +63,7 @@ def read_draws(path: Path, economy: Economy) -> Draws:
     Raises :class:`~shorematch.defects.InputError` with every defect: parameters that are missing
     or unknown, arrays of another size, numbers that are missing in a draw that has not failed.
     """
-    if not path.is_file():
-        remedy = "Name the folder of an estimation that was run with a bootstrap"
-        raise InputError([Defect(path.name, f"does not exist in {path.parent}", remedy)])
-    try:
-        frame = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        text = f"cannot be read ({error})"
-        raise InputError([Defect(path.name, text, "Run the estimation again")]) from None
+    frame = _read(path)
     defects = list(_column_defects(path.name, frame, economy))
     if defects:
         raise InputError(defects)
@@ -79,14 +81,15 @@ def read_draws(path: Path, economy: Economy) -> Draws:
     def drawn(values: dict[str, jax.Array]) -> Economy:
         return reduce(lambda e, item: with_parameter(e, *item), values.items(), economy)
 
-    covariances = None
-    if _COVARIANCE in frame:
-        known = [np.asarray(cell) for cell, lost in zip(frame[_COVARIANCE], failed, strict=True)
-                 if not lost]  # fmt: skip
-        size = round(np.sqrt(known[0].size))
-        covariances = np.full((len(failed), size, size), np.nan)
-        covariances[~failed] = np.stack(known).reshape(-1, size, size)
-    return Draws(jax.vmap(drawn)(arrays), failed, covariances)
+    return Draws(jax.vmap(drawn)(arrays), failed, _covariances(frame))
+
+
+def read_estimates(
+    path: Path, names: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Draws of named estimates: values ``(B, P)``, which have failed, and covariances, if any."""
+    frame = _read(path)
+    return frame[list(names)].to_numpy(float), frame["failed"].to_numpy(bool), _covariances(frame)
 
 
 def estimated_draws(folder: Path, loaded: LoadedEconomy) -> Draws:
@@ -112,6 +115,31 @@ def estimated_draws(folder: Path, loaded: LoadedEconomy) -> Draws:
 
 
 # ---------------------------------------------------------------- helpers
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """The table in a file; raises :class:`~shorematch.defects.InputError` where there is none."""
+    if not path.is_file():
+        remedy = "Name the folder of an estimation that was run with a bootstrap"
+        raise InputError([Defect(path.name, f"does not exist in {path.parent}", remedy)])
+    try:
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        text = f"cannot be read ({error})"
+        raise InputError([Defect(path.name, text, "Run the estimation again")]) from None
+    return frame
+
+
+def _covariances(frame: pd.DataFrame) -> np.ndarray | None:
+    """The covariance of each draw, NaN where it has failed; None where draws have none."""
+    if _COVARIANCE not in frame:
+        return None
+    failed = frame["failed"].to_numpy(bool)
+    known = [np.asarray(cell) for cell in frame[_COVARIANCE][~failed]]
+    size = round(np.sqrt(known[0].size)) if known else 0
+    covariances = np.full((len(failed), size, size), np.nan)
+    covariances[~failed] = np.reshape(known, (-1, size, size))
+    return covariances
 
 
 def _column_defects(file: str, frame: pd.DataFrame, economy: Economy) -> Iterator[Defect]:
