@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 
 from estimation.resampling import numbered, times_drawn
 from matching import STATISTICS, Economy, Equilibrium, InvalidInput
@@ -187,24 +188,22 @@ def sample_moments(
         "share_by_worker": (of_worker & matched[:, None], np.tile(matched[:, None], len(x))),
         "share_by_firm": (of_firm, np.tile(matched[:, None], len(y))),
     }
-    of_rows = [np.hstack([ratios[name][k] for name in moments]) for k in (0, 1)]
-    sums = [weight[:, None] * part for part in of_rows]
-    if clusters is not None:
-        labels = numbered(clusters, len(workers))
-        sums = [np.stack([np.bincount(labels, c) for c in part.T], axis=1) for part in sums]
-    u, v = sums  # of clusters
+    numbers = np.arange(len(workers))
+    mass = scipy.sparse.csr_array((weight, (numbered(clusters, len(workers)), numbers)))
+    parts = [np.hstack([ratios[name][k] for name in moments]) for k in (0, 1)]
+    u, v = (mass @ scipy.sparse.csr_array(part, dtype=float) for part in parts)  # of clusters
 
     def moments_of(times: np.ndarray) -> np.ndarray:
         """With each cluster so many times; NaN for a type that is in none of them."""
         with np.errstate(invalid="ignore"):
-            return np.asarray(times @ u / (times @ v))
+            return np.asarray((times @ u) / (times @ v))
 
     def covariance_of(times: np.ndarray, ratio: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
-            influence = (u - ratio * v) / (times @ v)
+            influence = (u - v * ratio).toarray() / (times @ v)
         return np.asarray(influence.T @ (times[:, None] * influence))
 
-    once = np.ones(len(u))
+    once = np.ones(mass.shape[0])
     ends = np.cumsum([ratios[name][1].shape[1] for name in moments])[:-1]
     for name, total in zip(moments, np.split(once @ v, ends), strict=True):
         if not np.all(total > 0):
@@ -217,14 +216,14 @@ def sample_moments(
     if "cross_moments" in data:
         data["cross_moments"] = data["cross_moments"].reshape(x.shape[1], y.shape[1])
     drawn, covariances = [], []
-    for times in times_drawn(len(u), draws, seed):
+    for times in times_drawn(len(once), draws, seed):
         drawn.append(moments_of(times))
         if studentised:
             covariances.append(covariance_of(times, drawn[-1]))
     return SampleMoments(
         data=data,
         covariance=covariance_of(once, found),
-        rows=of_rows[1].sum(0),
+        rows=parts[1].sum(0),
         observations=len(workers),
         effective_observations=float(1.0 / np.sum(weight**2)),
         draws=np.stack(drawn) if drawn else None,

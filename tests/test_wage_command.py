@@ -1,6 +1,7 @@
 """``shorematch estimate`` with wages: the run folder, its numbers, and what it refuses."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from estimation import estimate_with_wages, make_basis
 from matching import InvalidInput
+from shorematch.estimates.checking import check_file
 from shorematch.estimates.estimating import estimate_file
 
 RUN = """\
@@ -80,6 +82,12 @@ def test_the_run_folder_holds_the_librarys_estimates(run):
     assert code == (0 if certificate["verdict"] == "CERTIFIED" else 2)
     assert len(certificate["minima"]) == 2
     assert certificate["verdict"] == direct.certificate.verdict
+
+
+def test_a_sound_run_has_no_finding_and_a_forecast_with_its_draws(run, capsys):
+    _, out, _ = run
+    assert check_file(out.parent / "run.toml") == 0
+    assert re.search(r"Forecast: \d+ s and \d\.\d GB", capsys.readouterr().out)
 
 
 def test_what_is_left_is_aggregates_alone(run):
