@@ -87,7 +87,8 @@ def estimate_affinity(
         return Drawn(drawn.affinity.ravel() / unit, covariance, drawn.certificate.met)
 
     labels = numbered(clusters, len(pairs.omega))
-    return estimates.with_bootstrap(bootstrap_rows(again, labels, draws, seed))
+    drawn = bootstrap_rows(again, labels, len(unit), draws, seed)
+    return estimates.with_bootstrap(drawn)
 
 
 def of_affinity(

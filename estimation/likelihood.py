@@ -42,6 +42,7 @@ from estimation.wage_equation import (
     evaluate,
     inverse,
     make_sample,
+    sizes,
 )
 from matching import InvalidInput
 
@@ -151,7 +152,7 @@ def estimate_with_wages(
         return Drawn(drawn, covariance, _certificate(end, iterations, ()).met)
 
     labels = numbered(clusters, len(sample.wages))
-    return estimates.with_bootstrap(bootstrap_rows(again, labels, draws, seed))
+    return estimates.with_bootstrap(bootstrap_rows(again, labels, len(names), draws, seed))
 
 
 # ---------------------------------------------------------------- the search
@@ -317,8 +318,7 @@ def _remarks(
 
 def _certificate(point: Point, iterations: int, remarks: tuple[str, ...]) -> Certificate:
     score, information = point.scores.sum(0), point.information
-    unit = np.sqrt(np.abs(np.diag(information)))
-    eigenvalues = np.linalg.eigvalsh(information / np.outer(unit, unit))
+    eigenvalues = np.linalg.eigvalsh(information / sizes(information))
     return Certificate(
         gradient=float(np.sqrt(np.abs(score @ inverse(information) @ score) / len(point.design))),
         curvature=float(eigenvalues[0] / eigenvalues[-1]),

@@ -34,22 +34,29 @@ def times_drawn(clusters: int, draws: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def bootstrap_rows(
-    estimate: Callable[[np.ndarray, np.ndarray], Drawn], labels: np.ndarray, draws: int, seed: int
+    estimate: Callable[[np.ndarray, np.ndarray], Drawn],
+    labels: np.ndarray,
+    parameters: int,
+    draws: int,
+    seed: int,
 ) -> Bootstrap:
     """Estimates from the rows of each sample and the labels of their clusters, one by one.
 
     ``labels (N,)`` are those of the rows that there are; each copy of a cluster is one of its own.
     """
     clusters = int(labels.max()) + 1
-    found = []
-    for times in times_drawn(clusters, draws, seed):
+    values, failed = np.full((draws, parameters), np.nan), np.ones(draws, dtype=bool)
+    covariances = np.full((draws, parameters, parameters), np.nan)
+    for b, times in enumerate(times_drawn(clusters, draws, seed)):
         copies = times[labels]
         rows = np.repeat(np.arange(len(labels)), copies)
         number = np.arange(len(rows)) - np.repeat(np.cumsum(copies) - copies, copies)
-        found.append(estimate(rows, labels[rows] + clusters * number))
-    covariances = [one.covariance for one in found if one.covariance is not None]
-    return Bootstrap(
-        values=np.stack([one.values for one in found]),
-        failed=np.array([not one.met for one in found]),
-        covariances=np.stack(covariances) if covariances else None,
-    )
+        try:
+            drawn = estimate(rows, labels[rows] + clusters * number)
+        except (np.linalg.LinAlgError, ValueError):  # rows that leave a matrix singular
+            continue
+        values[b], failed[b] = drawn.values, not drawn.met
+        if drawn.covariance is not None:
+            covariances[b] = drawn.covariance
+    known = np.isfinite(covariances).any()
+    return Bootstrap(values, failed, covariances=covariances if known else None)

@@ -208,6 +208,12 @@ def centred(values: np.ndarray) -> np.ndarray:
 
 def inverse(information: np.ndarray) -> np.ndarray:
     """The inverse of a symmetric matrix, without the directions in which it is flat."""
-    unit = np.sqrt(np.abs(np.diag(information)))
-    scale = np.outer(unit, unit)
+    scale = sizes(information)
     return np.linalg.pinv(information / scale, hermitian=True) / scale
+
+
+def sizes(information: np.ndarray) -> np.ndarray:
+    """Of the entries, by the diagonal: one where it is zero, as of a term that does not vary."""
+    unit = np.sqrt(np.abs(np.diag(information)))
+    unit = np.where(unit > 0, unit, 1.0)
+    return np.outer(unit, unit)

@@ -77,6 +77,16 @@ def test_draws_without_the_rows_that_tell_a_parameter_fail_and_leave_no_error():
     assert "of the bootstrap draws failed" in found.certificate.doubts[0]
 
 
+def test_draws_that_are_sorted_without_exception_fail():
+    """Of 40 pairs in nearly the same order on both sides many draws have no finite estimate."""
+    rng = np.random.default_rng(0)
+    x = np.linspace(-1, 1, 40)
+    found = estimate_affinity(x, x + 0.05 * rng.normal(size=40), draws=20, studentised=True)
+    assert found.bootstrap.failed.mean() > 0.05
+    assert np.all(np.isnan(found.std_errors()))
+    assert np.all(np.isnan(found.confint()))
+
+
 # ---------------------------------------------------------------- matches and wages
 
 
@@ -101,6 +111,22 @@ def test_a_draw_of_the_likelihood_is_the_estimate_of_its_rows_with_its_own_sandw
     known = np.isfinite(again.std_errors())
     assert known.sum() >= 4
     np.testing.assert_allclose(error[known], again.std_errors()[known], rtol=1e-6)
+
+
+def test_draws_in_which_a_term_does_not_vary_fail():
+    """Two rows of sixty have a dummy."""
+    rng = np.random.default_rng(6)
+    x, noise, error = rng.normal(size=(3, 60))
+    y, few = 0.5 * x + noise, (np.arange(60) < 2) * 1.0
+    wages = 0.5 * x + 0.3 * y + 0.2 * x * y - 0.1 * y**2 + 0.3 * x**2 + 0.4 * few + error
+    basis = make_basis(["y"], ["x", "few", "x*y"], workers=["x", "few"], jobs=["y"])
+    found = estimate_with_wages(
+        wages, {"x": x, "few": few}, {"y": y}, basis, draws=20, studentised=True, seed=SEED
+    )
+    alike = [few[resampled(np.arange(60), draw)[0]].sum() == 0 for draw in range(20)]
+    assert any(alike)
+    assert np.all(found.bootstrap.failed[alike])
+    assert np.all(np.isfinite(found.bootstrap.values[~found.bootstrap.failed]))
 
 
 # ---------------------------------------------------------------- moments
