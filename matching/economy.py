@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import register_dataclass
 
+from matching.arrays import float64, is_traced, on_device
 from matching.errors import InvalidInput, require_float64
 
 INTENSITY_UNITS = ("cell", "density")
@@ -154,7 +155,7 @@ def make_economy(
     defects = economy_defects(economy)
     if defects:
         raise InvalidInput(list(defects.values()))
-    return economy
+    return on_device(economy)
 
 
 def economy_defects(economy: Economy) -> Mapping[str, str]:
@@ -176,7 +177,7 @@ def economy_defects(economy: Economy) -> Mapping[str, str]:
         if value.dtype != jnp.float64:
             note(name, f"is {value.dtype}, which has lost digits; give it as float64")
             return False
-        if isinstance(value, jax.core.Tracer):
+        if is_traced(value):
             return False
         array = np.asarray(value)
         if not np.all(np.isfinite(array)):
@@ -287,11 +288,11 @@ def _numbered(letter: str, count: int) -> tuple[str, ...]:
     return tuple(f"{letter}{k + 1}" for k in range(count))
 
 
-def _array(value: Any) -> jax.Array:
+def _array(value: Any) -> Any:
     """float64, unless the value has already lost digits, which :func:`economy_defects` notes."""
     if isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jnp.floating):
         return value
-    return jnp.asarray(value, dtype=jnp.float64)
+    return float64(value)
 
 
 def _columns(value: Any) -> jax.Array:

@@ -1,6 +1,6 @@
 """The matching with given margins: the classical IPFP of the estimation's first step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import register_dataclass
 
+from matching.arrays import float64, is_traced, on_device
 from matching.certificate import residuals
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
@@ -16,6 +17,7 @@ from matching.kernel import DenseKernel, Factors, Kernel, Matches
 from matching.kernel_choice import dense_kernel
 from matching.kernel_ladder import solve_by_kernels
 from matching.market import active, exponents, market_of_margins, prepared
+from matching.scaled_kernel import bare, dressed
 from matching.solvers import find_potentials
 from matching.status import raise_unless_converged, verdict
 
@@ -103,19 +105,23 @@ def solve_fixed_margins(
     0.365529
     """
     require_float64()
-    f, g = jnp.asarray(mass_x, dtype=jnp.float64), jnp.asarray(mass_y, dtype=jnp.float64)
     affinity: jax.Array | Factors
     if isinstance(log_affinity, Factors):
-        affinity = Factors(*(jnp.asarray(side, dtype=jnp.float64) for side in log_affinity))
+        affinity = Factors(*map(float64, log_affinity))
     else:
-        affinity = jnp.asarray(log_affinity, dtype=jnp.float64)
-    if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((affinity, f, g))):
+        affinity = float64(log_affinity)
+    affinity, f, g = on_device((affinity, float64(mass_x), float64(mass_y)))
+    if not is_traced((affinity, f, g)):
         defects = _defects(affinity, np.asarray(f), np.asarray(g))
         if defects:
             raise InvalidInput(defects)
 
     def solve(chosen: Kernel, start: Any) -> FixedMargins:
-        return _solve(affinity, chosen, f, g, solver, max_iter, start)
+        given = affinity, chosen, f, g, start
+        if is_traced(given):
+            return _solve(*given, solver=solver, max_iter=max_iter)
+        found = _compiled(*given, solver=solver, max_iter=max_iter)
+        return replace(found, all_matches=dressed(found.all_matches, chosen))
 
     if isinstance(affinity, Factors):
         solution = solve_by_kernels(affinity, f, g, kernel, solve, start)
@@ -129,14 +135,21 @@ def solve_fixed_margins(
 
 
 @partial(jax.jit, static_argnames=("solver", "max_iter"))
+def _compiled(*given: Any, solver: str, max_iter: int | None) -> FixedMargins:
+    """The solution but for its kernel, of which a program would hand back a copy."""
+    found = _solve(*given, solver=solver, max_iter=max_iter)
+    return replace(found, all_matches=bare(found.all_matches))
+
+
 def _solve(
     affinity: jax.Array | Factors,
     kernel: Kernel,
     mass_x: jax.Array,
     mass_y: jax.Array,
+    start: tuple[jax.Array, jax.Array] | None,
+    *,
     solver: str,
     max_iter: int | None,
-    start: tuple[jax.Array, jax.Array] | None,
 ) -> FixedMargins:
     if isinstance(affinity, Factors):
         kernel = kernel.of(*affinity)

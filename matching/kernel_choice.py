@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from matching.arrays import is_traced
 from matching.blas import one_blas_thread
 from matching.economy import Economy
 from matching.errors import InvalidInput
@@ -94,7 +95,7 @@ def kernel_of_factors(
     if name not in KERNELS:
         raise InvalidInput([f"kernel: {name!r} is unknown; choose from {KERNELS}"])
     u, v = pair
-    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in (u, v, mass_x, mass_y))
+    traced = is_traced((u, v, mass_x, mass_y))
     if traced and name in ("streamed", "low rank"):
         raise InvalidInput(
             [f"kernel: a {name} kernel cannot be chosen inside jit; pass choose_kernel(economy, "
@@ -161,16 +162,15 @@ def low_rank_of_factors(
 
 def dense_kernel(log_affinity: jax.Array) -> DenseKernel:
     """The dense kernel; it stores exponentials where they are many and range over little."""
-    if isinstance(log_affinity, jax.core.Tracer) or log_affinity.size <= SMALL:
+    if is_traced(log_affinity) or log_affinity.size <= SMALL:
         return DenseKernel(log_affinity)
     return DenseKernel(log_affinity, bool(jnp.ptp(log_affinity) <= STORED_RANGE))
 
 
 def _mean_error(kernel: ScaledKernel, mass_x: jax.Array, mass_y: jax.Array) -> float:
     """The largest bound of any type on the average over its partners' masses."""
-    mean_x = kernel.error_x @ mass_x / mass_x.sum()
-    mean_y = kernel.error_y @ mass_y / mass_y.sum()
-    return float(jnp.maximum(kernel.error_x.max() * mean_y, kernel.error_y.max() * mean_x))
+    x, y, f, g = map(np.asarray, (kernel.error_x, kernel.error_y, mass_x, mass_y))
+    return float(max(x.max() * (y @ g) / g.sum(), y.max() * (x @ f) / f.sum()))
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class _Budget:
     def rank(self) -> int:
         """Features that fit."""
         fits = (self.available - self.types) / (self.low_rank(1) - self.types)
-        return max(1, int(min(fits, self.rows, self.columns)))
+        return max(1, int(min(fits, self.rows + self.columns)))
 
     def share(self, need: float) -> str:
         """What a kernel needs of what there is, for people."""

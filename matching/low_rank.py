@@ -15,14 +15,15 @@ Where potentials are known they are absorbed: with each type's features scaled b
 ``ρ_u ρ_v exp(−|u−v|²/2)`` is the density of matches, errors are those of the margins.
 """
 
+import itertools
 import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.linalg.blas import dtrsm
-from scipy.linalg.lapack import dpstrf
+from jax import lax
+from scipy.linalg.lapack import dpstrf, dtrtri
 
 from matching.scaled_kernel import Features, ScaledKernel
 
@@ -31,12 +32,16 @@ TOLERANCE = 3e-12
 
 _EPS = float(np.finfo(np.float64).eps)
 # Pivots are picked among this many types at first, and among four times their own number at last.
-_SAMPLE, _PER_PIVOT, _MOST_PIVOTS = 256, 4, 2000
-# Types whose error is this many times what is asked, which lie far from that sample, join it, some
-# at a time, in so many rounds at most.
-_ENOUGH, _ROUNDS = 30.0, 6
+_SAMPLE, _PER_PIVOT, _MOST_PIVOTS = 64, 4, 2000
+# Types whose error is this many times what is asked, which lie far from that sample, join it, so
+# many at a time, in so many attempts at most.
+_ENOUGH, _JOIN, _ATTEMPTS = 30.0, 256, 6
+# The share of the error asked for that a cut may leave, as types outside the sample lose more.
+_UNSEEN = 0.25
 # Features that are computed at a time.
-_BLOCK = 1_000_000
+_BLOCK = 200_000
+# Numbers of features are rounded up to so many leading bits: few programs serve all of them.
+_BITS = 4
 
 
 class RankTooLow(NamedTuple):
@@ -67,19 +72,17 @@ class _Side(NamedTuple):
 
 
 class _Basis(NamedTuple):
-    """Features before they are cut: those of ``w`` are ``L⁻¹ ρ_Z exp(−|Z−w|²/2) ρ_w``."""
+    """Features of ``w`` are ``change exp(−|Z−w|²/2) ρ_w``."""
 
     pivots: np.ndarray  # Z, (p, d)
-    rho: np.ndarray  # (p,)
-    cholesky: np.ndarray  # L, (p, p)
+    change: np.ndarray  # L⁻¹ ρ_Z before a rotation, (p, p)
 
 
-class _Cut(NamedTuple):
-    """One side's change to features of falling size, ``rank`` of which are kept."""
+class _Sampled(NamedTuple):
+    """Features of sampled types of one side, and their weights."""
 
-    whiten: np.ndarray  # (p, p)
-    size: np.ndarray  # singular values, (p,)
-    rank: int
+    features: np.ndarray  # (s, p)
+    share: np.ndarray  # (s,)
 
 
 def low_rank_kernel(
@@ -116,32 +119,36 @@ def low_rank_kernel(
     # what rounding leaves of the largest type is no pivot
     least = max(tolerance, 16.0 * _EPS * max(side_x.rho.max(), side_y.rho.max()) ** 2)
     far = _extremes(a), _extremes(b)
-    for rounds in range(_ROUNDS, 0, -1):
-        basis = _basis(side_x, side_y, far, least, max_rank)
-        if basis is None:
-            return RankTooLow(None, math.inf)
-        cut_x, cut_y, lost = _cut(basis, side_x, side_y, far, tolerance)
-        if cut_x.rank > max_rank:
-            return RankTooLow(cut_x.rank, float(lost[max_rank]))
-        left, error_x = _features(basis, cut_x, side_x)
-        right, error_y = _features(basis, cut_y, side_y)
+    for attempt in itertools.count(1):
+        found = _basis(side_x, side_y, far, least, max_rank)
+        if found is None:
+            break
+        basis, sampled_x, sampled_y = found
+        axes, lost = _axes(sampled_x, sampled_y)
+        rank = max(1, int(np.sum(lost > _UNSEEN * tolerance)))
+        if rank > max_rank:
+            return RankTooLow(rank, float(lost[max_rank]))
+        kept = _padded(basis.pivots, axes[:, :rank].T @ basis.change, max_rank)
+        tables = _tables((side_x.points, side_y.points), (side_x.rho, side_y.rho), *kept)
+        (left, of_x), (right, of_y) = tables
+        error_x, error_y = np.asarray(of_x), np.asarray(of_y)
         further = (
             _with_missed(far[0], error_x * (share_y @ error_y), least),
             _with_missed(far[1], error_y * (share_x @ error_x), least),
         )
-        if rounds == 1 or sum(map(len, further)) == sum(map(len, far)):
-            break
-        left = right = np.empty(0)  # two of each are never held
+        if attempt == _ATTEMPTS or sum(map(len, further)) == sum(map(len, far)):
+            return ScaledKernel(
+                u=jnp.asarray(u),
+                v=jnp.asarray(v),
+                table=Features(left, right),
+                shift_x=jnp.asarray(shift_x - log_rho_x),
+                shift_y=jnp.asarray(shift_y - log_rho_y),
+                error_x=of_x,
+                error_y=of_y,
+            )
+        del tables, left, right  # two of each are never held
         far = further
-    return ScaledKernel(
-        u=jnp.asarray(u),
-        v=jnp.asarray(v),
-        table=Features(jax.device_put(left), jax.device_put(right)),
-        shift_x=jnp.asarray(shift_x - log_rho_x),
-        shift_y=jnp.asarray(shift_y - log_rho_y),
-        error_x=jnp.asarray(error_x),
-        error_y=jnp.asarray(error_y),
-    )
+    return RankTooLow(None, math.inf)
 
 
 def _log_rho(
@@ -187,122 +194,137 @@ def _equal_spread(
 def _with_missed(far: np.ndarray, error: np.ndarray, tolerance: float) -> np.ndarray:
     """These types and some of those whose error is too large, the worst of them included."""
     missed = np.setdiff1d(np.flatnonzero(error > _ENOUGH * tolerance), far)
-    some = np.random.default_rng(3).permutation(missed)[:_SAMPLE]
-    worst = missed[np.argsort(error[missed])[-_SAMPLE // 4 :]]
+    if not len(missed):
+        return far
+    some = np.random.default_rng(3).permutation(missed)[:_JOIN]
+    worst = missed[np.argsort(error[missed])[-_JOIN // 4 :]]
     return np.unique(np.concatenate([far, some, worst]))
 
 
 def _basis(
     x: _Side, y: _Side, far: tuple[np.ndarray, np.ndarray], tolerance: float, max_rank: int
-) -> _Basis | None:
+) -> tuple[_Basis, _Sampled, _Sampled] | None:
     """Pivots and factor by complete pivoting on a sample of both sides and what lies far out."""
     rng = np.random.default_rng(0)
-    order_x, order_y = rng.permutation(len(x.rho)), rng.permutation(len(y.rho))
     count = _SAMPLE
     while True:
-        some_x = x.some(np.union1d(order_x[: count // 2], far[0]))
-        some_y = y.some(np.union1d(order_y[: count // 2], far[1]))
+        some_x, some_y = (
+            side.some(np.union1d(_some(len(side.rho), count // 2, rng), outside))
+            for side, outside in zip((x, y), far, strict=True)
+        )
         sample = np.vstack([some_x.points, some_y.points])
         rho = np.concatenate([some_x.rho, some_y.rho])
-        gaussian = _gaussian(sample, sample) * np.outer(rho, rho)
-        factor, pivot, rank, _ = dpstrf(gaussian, tol=tolerance, lower=1, overwrite_a=1)
-        if rank > min(max(2 * max_rank, _SAMPLE), _MOST_PIVOTS):
+        factor, pivot, rank, _ = dpstrf(_gram(sample, rho), tol=tolerance, lower=1, overwrite_a=1)
+        if rank > min(max(2 * max_rank, 4 * _SAMPLE), _MOST_PIVOTS):
             return None
         if _PER_PIVOT * rank <= len(rho) or len(rho) == len(x.rho) + len(y.rho):
-            pivots = pivot[:rank] - 1
-            cholesky = np.asfortranarray(np.tril(factor[:rank, :rank]))
-            return _Basis(sample[pivots], rho[pivots], cholesky)
-        count *= 2
+            break
+        count *= 4
+    order = pivot - 1
+    features = np.empty((len(rho), rank))
+    features[order] = np.tril(factor[:, :rank])
+    pivots = order[:rank]
+    change, _ = dtrtri(factor[:rank, :rank], lower=1)
+    of_x, of_y = np.split(features, [len(some_x.rho)])
+    return (
+        _Basis(sample[pivots], np.tril(change) * rho[pivots]),
+        _Sampled(of_x, some_x.share / some_x.share.sum()),
+        _Sampled(of_y, some_y.share / some_y.share.sum()),
+    )
+
+
+def _some(types: int, count: int, rng: np.random.Generator) -> np.ndarray:
+    """So many types, all different, or all that there are."""
+    return np.arange(types) if count >= types else rng.choice(types, count, replace=False)
 
 
 def _extremes(points: np.ndarray) -> np.ndarray:
     """Types that lie outermost in some direction, where remainders are largest."""
     dimensions = points.shape[1]
-    oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))
-    directions = np.vstack([np.eye(dimensions), oblique[: 8 * (dimensions > 1)]])
+    directions = np.eye(dimensions)
+    if dimensions > 1:
+        oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))
+        directions = np.vstack([directions, oblique])
     projected = (points @ direction for direction in directions)
     return np.unique([end for values in projected for end in (values.argmin(), values.argmax())])
 
 
-def _gaussian(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """``exp(−|one − other|²/2)`` for every pair."""
-    distance = np.zeros((len(one), len(other)))
-    for k in range(one.shape[1]):
-        distance += (one[:, k, None] - other[None, :, k]) ** 2
-    distance *= -0.5
-    return np.exp(distance, out=distance)
+def _gram(points: np.ndarray, rho: np.ndarray) -> np.ndarray:
+    """``ρ_i ρ_j exp(−|w_i − w_j|²/2)`` for every pair."""
+    distance = np.zeros((len(points), len(points)))
+    for coordinate in points.T:
+        distance += np.subtract.outer(coordinate, coordinate) ** 2
+    gram = np.exp(-0.5 * distance)
+    gram *= rho[:, None]
+    gram *= rho
+    return gram
 
 
-def _uncut(basis: _Basis, side: _Side) -> np.ndarray:
-    """Features before they are cut, ``(p, n)``."""
-    scaled = _gaussian(basis.pivots, side.points)
-    scaled *= basis.rho[:, None]
-    scaled *= side.rho
-    # of the transposes, which lie in memory as BLAS wants them
-    solved = dtrsm(1.0, basis.cholesky, scaled.T, side=1, lower=1, trans_a=1, overwrite_b=1)
-    return np.asarray(solved.T)
+def _axes(x: _Sampled, y: _Sampled) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal axes along which the features of both sides are ever smaller, ``(p, p)``.
 
-
-def _cut(
-    basis: _Basis, x: _Side, y: _Side, far: tuple[np.ndarray, np.ndarray], tolerance: float
-) -> tuple[_Cut, _Cut, np.ndarray]:
-    """The change of features on both sides, by the singular values of their product.
-
-    Last, the error that a cut at each rank leaves.
+    Last, the error that keeping the first so many leaves, ``(p,)``.
     """
-    count = max(_SAMPLE, _PER_PIVOT * len(basis.rho))
+    moments = [(side.share[:, None] * side.features).T @ side.features for side in (x, y)]
+    axes = np.linalg.eigh(moments[0] + moments[1])[1][:, ::-1]
 
-    def sample(side: _Side, far: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        some = np.random.default_rng(2).permutation(len(side.rho))[:count]
-        part = side.some(np.union1d(some, far))
-        return _uncut(basis, part).T, part.share / part.share.sum()
-
-    def root(features: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        variance, axes = np.linalg.eigh((share[:, None] * features).T @ features)
-        sd = np.sqrt(np.maximum(variance, _EPS * variance[-1]))
-        return sd[:, None] * axes.T, axes / sd
-
-    (features_x, share_x), (features_y, share_y) = sample(x, far[0]), sample(y, far[1])
-    root_x, whiten_x = root(features_x, share_x)
-    root_y, whiten_y = root(features_y, share_y)
-    p, size, qt = np.linalg.svd(root_x @ root_y.T)
-    whiten_x, whiten_y = whiten_x @ p, whiten_y @ qt.T
-
-    def tails(features: np.ndarray, whiten: np.ndarray) -> np.ndarray:
-        """What each type would lose, were features from some rank on cut: ``(n, p)``."""
-        squares = (features @ whiten) ** 2 * size
+    def tails(side: _Sampled) -> np.ndarray:
+        """What each type would lose, were features from some rank on cut: ``(s, p)``."""
+        squares = (side.features @ axes) ** 2
         return np.sqrt(np.cumsum(squares[:, ::-1], axis=1)[:, ::-1])
 
-    tails_x, tails_y = tails(features_x, whiten_x), tails(features_y, whiten_y)
-    lost = np.maximum(tails_x.max(0) * (share_y @ tails_y), tails_y.max(0) * (share_x @ tails_x))
-    rank = max(1, int(np.sum(lost > tolerance)))
-    return _Cut(whiten_x, size, rank), _Cut(whiten_y, size, rank), lost
+    tails_x, tails_y = tails(x), tails(y)
+    lost = np.maximum(tails_x.max(0) * (y.share @ tails_y), tails_y.max(0) * (x.share @ tails_x))
+    return axes, lost
 
 
-def _features(basis: _Basis, cut: _Cut, side: _Side) -> tuple[np.ndarray, np.ndarray]:
-    """The features that are kept, ``(rank, n)``, and each type's share of the error, ``(n,)``."""
-    rank, count = cut.rank, len(side.rho)
-    kept, error = _aligned(rank, count), np.empty(count)
-    change = cut.whiten.T
-    size = max(1, _BLOCK // len(basis.rho))
-    for start in range(0, count, size):
-        block = slice(start, start + size)
-        part = side.some(block)
-        uncut = _uncut(basis, part)
-        remainder = part.rho**2 - np.einsum("kn,kn->n", uncut, uncut)
-        white = change @ uncut
-        np.multiply(white[:rank], np.sqrt(cut.size[:rank, None]), out=kept[:, block])
-        white *= white
-        lost = cut.size[rank:] @ white[rank:]
-        # of the factorisation, and of the singular vectors, relative to the largest value
-        rounding = (2.0 * len(basis.rho) ** 0.5 + 8.0) * part.rho**2 + cut.size[0] * white.sum(0)
-        error[block] = np.sqrt(np.maximum(remainder, 0.0) + lost + _EPS * rounding)
-    return kept, error
+def _rounded(count: int) -> int:
+    """A number at least as large, of few leading bits."""
+    unit = 1 << max(0, count.bit_length() - _BITS)
+    return -(-count // unit) * unit
 
 
-def _aligned(rows: int, columns: int) -> np.ndarray:
-    """An empty matrix that begins where JAX on a CPU takes it without a copy, on 64 bytes."""
-    size = 8 * rows * columns
-    memory = np.empty(size + 64, dtype=np.uint8)
-    start = -memory.ctypes.data % 64
-    return memory[start : start + size].view(np.float64).reshape(rows, columns)
+def _padded(pivots: np.ndarray, change: np.ndarray, max_rank: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same with features of zero and pivots that do nothing, up to round numbers of them."""
+    rank, count = change.shape
+    more = (0, _rounded(count) - count)
+    return (
+        np.pad(pivots, (more, (0, 0))),
+        np.pad(change, ((0, max(rank, min(_rounded(rank), max_rank)) - rank), more)),
+    )
+
+
+@jax.jit
+def _tables(
+    points: tuple[jax.Array, jax.Array],
+    rho: tuple[jax.Array, jax.Array],
+    pivots: jax.Array,
+    change: jax.Array,
+) -> list[tuple[jax.Array, jax.Array]]:
+    """Features and errors of both sides."""
+    return [_features(*side, pivots, change) for side in zip(points, rho, strict=True)]
+
+
+def _features(
+    points: jax.Array, rho: jax.Array, pivots: jax.Array, change: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Features ``(rank, n)``, and each type's share of the error, ``(n,)``."""
+    count, block = len(rho), min(len(rho), max(1, _BLOCK // len(pivots)))
+
+    def further(k: jax.Array, done: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        start = jnp.minimum(k * block, count - block)  # the last block repeats some of another
+        part = lax.dynamic_slice_in_dim(points, start, block)
+        scale = lax.dynamic_slice_in_dim(rho, start, block)
+        distance = sum(
+            (pivots[:, axis, None] - part[None, :, axis]) ** 2 for axis in range(points.shape[1])
+        )
+        features = change @ (jnp.exp(-0.5 * distance) * scale[None, :])
+        remainder = jnp.maximum(scale**2 - jnp.sum(features**2, axis=0), 0.0)
+        rounding = (2.0 * len(pivots) ** 0.5 + 8.0) * _EPS * scale**2
+        return (
+            lax.dynamic_update_slice_in_dim(done[0], features, start, axis=1),
+            lax.dynamic_update_slice_in_dim(done[1], jnp.sqrt(remainder + rounding), start, axis=0),
+        )
+
+    empty = jnp.zeros((len(change), count)), jnp.zeros(count)
+    return lax.fori_loop(0, -(-count // block), further, empty)

@@ -85,7 +85,8 @@ def _by_conjugate_gradients(
     if grounded:  # what rounding put along the null vector has no solution
         null = jnp.where(diagonal_y > 0, root, 0.0)
         rhs -= null * (null @ rhs) / (null @ null)
-    z, _ = cg(schur, rhs, tol=tolerance, maxiter=_CG_STEPS)
+    # a first guess costs nothing: its product is what a guess of zero would waste
+    z, _ = cg(schur, rhs, x0=rhs, tol=tolerance, maxiter=_CG_STEPS)
     z_y = z / root
     if grounded:
         z_y -= z_y[ground]

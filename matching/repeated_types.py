@@ -18,6 +18,7 @@ import numpy as np
 from jax.ops import segment_sum
 from jax.tree_util import register_dataclass
 
+from matching.arrays import is_traced
 from matching.economy import Economy, Firms
 from matching.equilibrium import Equilibrium
 from matching.kernel import Matches
@@ -126,7 +127,7 @@ def merged_types(economy: Economy, least: int = SMALL) -> MergedTypes | None:
     does one inside ``jit``, where nothing is known.
     """
     cells = sum(len(o.mass) for o in economy.origins) * len(economy.firms.mass)
-    if cells <= least or any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(economy)):
+    if cells <= least or is_traced(economy):
         return None
     firms = economy.firms
     sides = [(o.skills, o.mass, o.outside_option) for o in economy.origins]

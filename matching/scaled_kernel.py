@@ -15,6 +15,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import register_dataclass
 
+from matching.kernel import Kernel, Matches
+
 # Sums over either side of stored exponentials keep their digits without another scaling while the
 # log affinity ranges over this much: terms that underflow are e^-400 beside the largest.
 STORED_RANGE = 300.0
@@ -56,7 +58,7 @@ class Features:
         return len(self.left)
 
     def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
-        return self.left.T @ (self.right @ values)
+        return ((self.right @ values).T @ self.left).T  # along rows of both, as they lie in memory
 
     def flipped(self) -> "Features":  # noqa: D102
         return Features(self.right, self.left)
@@ -212,6 +214,21 @@ class ScaledMatches:
             error_x=k.error_x[start:stop],
         )  # fmt: skip
         return ScaledMatches(part, self.row[start:stop], self.column)
+
+
+def bare(matches: Matches) -> Matches:
+    """The same without its kernel, which a compiled program would hand back as a copy."""
+    if not isinstance(matches, ScaledMatches):
+        return matches
+    return replace(matches, kernel=None)  # type: ignore[arg-type]
+
+
+def dressed(matches: Matches, kernel: Kernel) -> Matches:
+    """What :func:`bare` has left, with its kernel."""
+    if not isinstance(matches, ScaledMatches):
+        return matches
+    assert isinstance(kernel, ScaledKernel)
+    return replace(matches, kernel=kernel)
 
 
 def _near(factor: jax.Array, own: jax.Array) -> jax.Array:

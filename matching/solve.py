@@ -1,8 +1,13 @@
 """From an economy to its equilibrium, certified, by any solver on any kernel."""
 
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
+from matching.arrays import is_traced
 from matching.certificate import CERTIFICATE_STEPS, certify
 from matching.economy import Economy
 from matching.equilibrium import Equilibrium, type_starts
@@ -12,6 +17,7 @@ from matching.kernel import DenseKernel, Kernel
 from matching.kernel_ladder import solve_by_kernels
 from matching.market import active, exponents, factors, market_of, prepared
 from matching.repeated_types import expanded, merged_types
+from matching.scaled_kernel import bare, dressed
 from matching.solvers import find_potentials
 from matching.status import raise_unless_converged, verdict
 
@@ -122,4 +128,23 @@ def equilibrium_of(
     )
 
 
-_solve = jax.jit(equilibrium_of, static_argnames=("solver", "max_iter"))
+def _solve(
+    economy: Economy,
+    kernel: Kernel,
+    solver: str,
+    max_iter: int | None,
+    start: tuple[jax.Array, jax.Array] | None,
+) -> Equilibrium:
+    if is_traced((economy, kernel, start)):
+        return equilibrium_of(economy, kernel, solver, max_iter, start)
+    found = _compiled(economy, kernel, start, solver=solver, max_iter=max_iter)
+    return replace(found, economy=economy, all_matches=dressed(found.all_matches, kernel))
+
+
+@partial(jax.jit, static_argnames=("solver", "max_iter"))
+def _compiled(
+    economy: Economy, kernel: Kernel, start: Any, solver: str, max_iter: int | None
+) -> Equilibrium:
+    """The equilibrium but for what it was given, of which a program would hand back copies."""
+    found = equilibrium_of(economy, kernel, solver, max_iter, start)
+    return replace(found, economy=None, all_matches=bare(found.all_matches))  # type: ignore[arg-type]
