@@ -3,13 +3,12 @@
     pip install -e '.[rivals]'
     python -m benchmarks.rivals [--quick] [--only TEXT]
 
-Every case and method is a process of its own, so that memory and compilation are its own. Writes
-``benchmarks/results/rivals.csv``, a row each: median and spread of up to five repetitions, the
-first call (compilation) apart, iterations, peak memory beyond imports and
-data, and the margin error reached, summed anew
-in NumPy. A time without that error, or beyond the bound, is void and says why. ``--only`` keeps
-cases whose name contains the text; the others' rows stay as they are. The page is made by
-``python -m benchmarks.page``.
+Every case and method is a process of its own, so that memory is its own; what JAX compiles, a
+process before it has compiled and stored. Writes ``benchmarks/results/rivals.csv``, a row each:
+median and spread of up to five repetitions, compilation apart, iterations, peak memory beyond
+imports and data, and the margin error reached, summed anew in NumPy. A time without that error, or
+beyond the bound, is void and says why. ``--only`` keeps cases whose name contains the text; the
+others' rows stay as they are. The page is made by ``python -m benchmarks.page``.
 """
 
 import argparse
@@ -21,6 +20,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -89,16 +89,30 @@ def name(case: dict[str, Any]) -> str:
 
 def _in_own_process(case: dict[str, Any]) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.rivals", "--case", json.dumps(case)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True,
-                              timeout=6 * _BOUND + _START)  # fmt: skip
-    except subprocess.TimeoutExpired:
-        return {"void": f"over the time bound of {_BOUND:g} s"}
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return {"void": f"failed: {last[:80]}"}
-    answers = [line for line in done.stdout.splitlines() if line.startswith("{")]
-    return json.loads(answers[-1])  # KeOps prints lines of its own
+    row: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as cache:
+        compiled = {
+            "JAX_COMPILATION_CACHE_DIR": cache,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        }
+        for _ in range(2 if case["method"] in _methods.COMPILED else 1):
+            if "void" in row:
+                break
+            try:
+                done = subprocess.run(command, capture_output=True, text=True,
+                                      env=os.environ | compiled,
+                                      timeout=6 * _BOUND + _START)  # fmt: skip
+            except subprocess.TimeoutExpired:
+                return {"void": f"over the time bound of {_BOUND:g} s"}
+            if done.returncode:
+                last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+                return {"void": f"failed: {last[:80]}"}
+            answers = [line for line in done.stdout.splitlines() if line.startswith("{")]
+            again = json.loads(answers[-1])  # KeOps prints lines of its own
+            first = row.get("compile_seconds", again.get("compile_seconds"))
+            row = again | {"compile_seconds": first}
+    return row
 
 
 def _measured(count: int, skills: int, reach: float, singles: bool, method: str) -> dict[str, Any]:
@@ -115,6 +129,8 @@ def _measured(count: int, skills: int, reach: float, singles: bool, method: str)
         return row | {"void": f"over the time bound of {_BOUND:g} s"}
     if solve is None:
         return row | {"void": "does not know outside options of this kind"}
+    if method in _methods.COMPILED:
+        _methods.start_jax()
     before = _peak_memory_mb()
     try:
         signal.alarm(int(_FIRST))

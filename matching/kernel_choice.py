@@ -25,11 +25,11 @@ SMALL = 1_000_000
 # What a solver holds: bytes a cell of a dense kernel, copies of features, arrays of each type.
 _DENSE_CELL, _COPIES, _ARRAYS = 24.0, 2.5, 30
 # A dense kernel is not chosen beyond so many bytes, however large the machine.
-_DENSE_BYTES = 4e9
+_DENSE_BYTES = 1e9
 # Low rank pays where it is this many times smaller than the matrix.
 _SAVING = 3.0
 # Cells that a streamed kernel forms at a time, and copies of them that it holds.
-_BLOCK_CELLS, _BLOCK_COPIES = 1_000_000, 20.0
+_BLOCK_CELLS, _BLOCK_COPIES = 400_000, 20.0
 
 
 @dataclass(frozen=True)

@@ -215,7 +215,8 @@ def _basis(
         sample = np.vstack([some_x.points, some_y.points])
         rho = np.concatenate([some_x.rho, some_y.rho])
         factor, pivot, rank, _ = dpstrf(_gram(sample, rho), tol=tolerance, lower=1, overwrite_a=1)
-        if rank > min(max(2 * max_rank, 4 * _SAMPLE), _MOST_PIVOTS):
+        # a sample that is nearly all pivots tells of many more
+        if rank > _MOST_PIVOTS or 2 * rank > max(max_rank, len(rho), 4 * _SAMPLE):
             return None
         if _PER_PIVOT * rank <= len(rho) or len(rho) == len(x.rho) + len(y.rho):
             break
@@ -251,13 +252,16 @@ def _extremes(points: np.ndarray) -> np.ndarray:
 
 def _gram(points: np.ndarray, rho: np.ndarray) -> np.ndarray:
     """``ρ_i ρ_j exp(−|w_i − w_j|²/2)`` for every pair."""
-    distance = np.zeros((len(points), len(points)))
+    gram, gap = np.zeros((2, len(points), len(points)))
     for coordinate in points.T:
-        distance += np.subtract.outer(coordinate, coordinate) ** 2
-    gram = np.exp(-0.5 * distance)
+        np.subtract.outer(coordinate, coordinate, out=gap)
+        gap *= gap
+        gap *= 0.5
+        gram -= gap
+    np.exp(gram, out=gram)
     gram *= rho[:, None]
     gram *= rho
-    return gram
+    return gram.T  # as LAPACK wants it in memory
 
 
 def _axes(x: _Sampled, y: _Sampled) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,8 @@
-"""Damped Newton on the convex potential ``F``, with continuation in the taste scale."""
+"""Damped Newton on the convex potential ``F``, with continuation in the taste scale.
+
+On a kernel that is formed anew at each product, where products are all that counts, iterated
+proportional fitting comes first: a sweep takes two of them, a step of Newton dozens.
+"""
 
 from typing import NamedTuple
 
@@ -6,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from matching import ipfp
 from matching.m_matrix import solve_margins
 from matching.market import (
     Market,
@@ -17,6 +22,7 @@ from matching.market import (
     rounding,
     step_length,
 )
+from matching.streamed_kernel import StreamedKernel
 
 # Continuation starts where no log kernel entry that is money over λ exceeds this size.
 _GENTLE = 8.0
@@ -26,6 +32,8 @@ _INEXACT = 1e-4
 _LAST = 1e-7
 # A stage of the continuation is left as soon as Newton's steps are nearly whole.
 _NEAR = 0.8
+# Sweeps of fitting after which Newton takes over, if it has not met the margins by then.
+_SWEEPS = 60
 
 
 class _State(NamedTuple):
@@ -50,7 +58,7 @@ def iterate(
     residual of the margins is below ``tolerance`` and has stopped falling, so that rounding alone
     is left.
     """
-    kappa = _first_stage(market)
+    s, t, kappa, sweeps = _begin(market, start, tolerance, max_iter)
 
     def unfinished(state: _State) -> jax.Array:
         return ~state.done & (state.iteration < max_iter)
@@ -64,11 +72,14 @@ def iterate(
         stalled = near & (residual > 0.25 * state.residual)
         best = (kappa == 1.0) & (stalled | (residual == 0.0)) | jnp.isnan(residual)
 
-        ds, minus_dt = solve_margins(
-            matched, *gaps(market, s, t), -excess_x, excess_y,
-            grounded=not market.singles, tolerance=_INEXACT,
-        )  # fmt: skip
-        dt = -minus_dt
+        def direction() -> tuple[jax.Array, jax.Array]:
+            ds, minus_dt = solve_margins(
+                matched, *gaps(market, s, t), -excess_x, excess_y,
+                grounded=not market.singles, tolerance=_INEXACT,
+            )  # fmt: skip
+            return ds, -minus_dt
+
+        ds, dt = lax.cond(best, lambda: (jnp.zeros_like(s), jnp.zeros_like(t)), direction)
         change = largest_change(market, ds, dt)
         length = step_length(change)
         # convergence is quadratic: what so small a step leaves is rounding
@@ -85,10 +96,25 @@ def iterate(
             done=best | last,
         )
 
-    s, t = _from_below(market, start[0] * kappa, start[1] * kappa, kappa)
-    state = _State(s, t, kappa, jnp.asarray(jnp.inf), jnp.asarray(0), jnp.asarray(False))
+    # a start that is met to rounding is the solution
+    state = _State(s, t, kappa, jnp.asarray(0.0), sweeps, jnp.asarray(False))
     state = lax.while_loop(unfinished, step, state)
     return state.s, state.t, state.iteration
+
+
+def _begin(
+    market: Market,
+    start: tuple[jax.Array, jax.Array],
+    tolerance: float,
+    max_iter: int | jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """Potentials to begin with, the share ``κ`` of money over ``λ``, and sweeps of fitting."""
+    if isinstance(market.kernel, StreamedKernel):
+        s, t, sweeps = ipfp.iterate(market, start, tolerance, jnp.minimum(max_iter, _SWEEPS))
+        return s, t, jnp.ones(()), sweeps
+    kappa = _first_stage(market)
+    s, t = _from_below(market, start[0] * kappa, start[1] * kappa, kappa)
+    return s, t, kappa, jnp.asarray(0)
 
 
 def _first_stage(market: Market) -> jax.Array:
