@@ -141,6 +141,7 @@ def _compiled(*given: Any, solver: str, max_iter: int | None) -> FixedMargins:
     return replace(found, all_matches=bare(found.all_matches))
 
 
+@partial(jax.jit, static_argnames=("solver", "max_iter"))
 def _solve(
     affinity: jax.Array | Factors,
     kernel: Kernel,

@@ -136,9 +136,12 @@ def _solve(
     start: tuple[jax.Array, jax.Array] | None,
 ) -> Equilibrium:
     if is_traced((economy, kernel, start)):
-        return equilibrium_of(economy, kernel, solver, max_iter, start)
+        return _whole(economy, kernel, start=start, solver=solver, max_iter=max_iter)
     found = _compiled(economy, kernel, start, solver=solver, max_iter=max_iter)
     return replace(found, economy=economy, all_matches=dressed(found.all_matches, kernel))
+
+
+_whole = jax.jit(equilibrium_of, static_argnames=("solver", "max_iter"))
 
 
 @partial(jax.jit, static_argnames=("solver", "max_iter"))

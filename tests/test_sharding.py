@@ -29,14 +29,14 @@ _ON_DEVICES = """
 import matching.solve
 assert jax.device_count() == 4
 alone = solve_equilibrium(economy(), kernel="low rank")
-program = matching.solve._solve
+program = matching.solve._compiled
 
-def noting(*arguments):
+def noting(*arguments, **options):
     with open(sys.argv[1] + ".hlo", "w") as file:
-        file.write(program.lower(*arguments).compile().as_text())
-    return program(*arguments)
+        file.write(program.lower(*arguments, **options).compile().as_text())
+    return program(*arguments, **options)
 
-matching.solve._solve = noting
+matching.solve._compiled = noting
 shared = sharding.solve_sharded(economy(), kernel="low rank")
 assert shared.kernel == "low rank" and int(shared.status) == 0
 assert len(shared.log_unmatched[0].sharding.device_set) == 4
