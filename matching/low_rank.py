@@ -6,10 +6,10 @@ With ``u`` and ``v`` centred and in units in which both sides spread alike,
 
 and the Gaussian is a positive definite kernel on the types of both sides together. A partial
 Cholesky factorisation of it on a few pivots ``Z`` gives each type ``w`` the features
-``L⁻¹ exp(−|Z−w|²/2)``, which are turned along the axes of their second moments over both sides, and
-only the first are kept: ``F_w``. The remainder is positive definite too, so that by Cauchy and
-Schwarz ``|exp(−|u−v|²/2) − F_u·F_v| ≤ √r_u √r_v`` with ``r_w = 1 − |F_w|²``: a proven error from one
-number a type.
+``L⁻¹ exp(−|Z−w|²/2)``. They are turned along the axes of their second moments over both sides, of
+which the first are kept: ``F_w``. The remainder is positive definite too, so that by Cauchy and
+Schwarz ``|exp(−|u−v|²/2) − F_u·F_v| ≤ √r_u √r_v`` with ``r_w = 1 − |F_w|²``: a proven error from
+one number a type.
 
 Where potentials are known they are absorbed: with each type's features scaled by ``ρ_w`` such that
 ``ρ_u ρ_v exp(−|u−v|²/2)`` is the density of matches, errors are those of the margins.
