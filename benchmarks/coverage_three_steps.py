@@ -2,7 +2,7 @@
 
     python -m benchmarks.coverage_three_steps
 
-draws 1,000 samples of 2,000, 20,000 and 200,000 workers from the Danish equilibrium of 2006, with
+draws 10,000 samples of 2,000, 20,000 and 200,000 workers from the Danish equilibrium of 2006, with
 an error of 3 DKK on wages, and writes ``benchmarks/results/coverage_three_steps.csv``: per size and
 parameter the bias and spread over samples, mean standard error over spread, coverage in percent
 with its own Monte Carlo error, and the root mean squared error over that of ten times the data. The
@@ -26,7 +26,7 @@ from shorematch import runtime
 from shorematch.denmark import economy_path
 from shorematch.files.economy_file import read_economy
 
-_SIZES, _SAMPLES, _AT_ONCE, _WAGE_ERROR = (2_000, 20_000, 200_000), 1_000, 100, 3.0
+_SIZES, _SAMPLES, _AT_ONCE, _WAGE_ERROR = (2_000, 20_000, 200_000), 10_000, 100, 3.0
 _NO_AGGREGATES = jnp.zeros(3)
 _QUANTILE = 1.959963984540054
 _SCALES = np.array([False, True, True])
@@ -106,7 +106,10 @@ def _estimates(
     n = count.sum(1, keepdims=True)
     share, shape = count / n, (-1, len(x), len(y))
     values, by_share, by_wage, gap = (
-        np.asarray(v) for v in _batch(share.reshape(shape), mean.reshape(shape), start, x, y)
+        np.asarray(v)
+        for v in _batch(
+            share.reshape(shape), mean.reshape(shape), squares.sum(1) / n[:, 0], start, x, y
+        )
     )
     by_share, by_wage = (d.reshape(*values.shape, -1) for d in (by_share, by_wage))
     by_share = by_share - np.einsum("bkc,bc->bk", by_share, share)[:, :, None]
@@ -118,18 +121,19 @@ def _estimates(
 
 @jax.jit
 def _batch(
-    share: jax.Array, mean: jax.Array, start: jax.Array, x: jax.Array, y: jax.Array
-) -> tuple[jax.Array, ...]:
-    def one(share: jax.Array, mean: jax.Array) -> tuple[jax.Array, ...]:
+    share: jax.Array, mean: jax.Array, variance: jax.Array, start: jax.Array, x: jax.Array,
+    y: jax.Array,
+) -> tuple[jax.Array, ...]:  # fmt: skip
+    def one(share: jax.Array, mean: jax.Array, variance: jax.Array) -> tuple[jax.Array, ...]:
         a = jax.lax.fori_loop(0, 7, lambda _, a: moment_step(a, share, x, y), start)
 
         def values(share: jax.Array, mean: jax.Array) -> jax.Array:
-            return estimate_cells(a, share, mean, _NO_AGGREGATES, x, y, None)[0]
+            return estimate_cells(a, share, mean, variance, _NO_AGGREGATES, x, y, None)[0]
 
         slopes = jax.jacrev(values, argnums=(0, 1))(share, mean)
         return values(share, mean), *slopes, jnp.abs(moment_step(a, share, x, y) - a).max()
 
-    return jax.vmap(one)(share, mean)
+    return jax.vmap(one)(share, mean, variance)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from estimation.estimates import Bootstrap
 from estimation.levels import Market
 from estimation.resampling import times_drawn
 from matching import Economy
+from matching.blas import one_blas_thread
 
 _DRAWS_AT_ONCE = 50  # so that memory stays small
 _NEWTON_STEPS = 8  # of a draw, from the estimate; five reach rounding
@@ -34,13 +35,11 @@ def bootstrap_cells(
     that each sample would give its own estimate.
     """
     times = list(times_drawn(sums.clusters, draws, seed))
-    share, mean_wage = (
-        np.stack(parts).reshape(draws, len(x), len(y))
-        for parts in zip(*(sums.cells(t) for t in times), strict=True)
-    )
+    share, mean_wage, variance = map(np.array, zip(*map(sums.cells, times), strict=True))
+    share, mean_wage = (v.reshape(draws, len(x), len(y)) for v in (share, mean_wage))
     errors = np.asarray(market.std_errors)
     noise = np.random.default_rng([seed, *b"aggregates"]).normal(size=(draws, len(errors)))
-    sampled = (share, mean_wage, market.counted + noise * errors)
+    sampled = (share, mean_wage, variance, market.counted + noise * errors)
     at, values, failed, economies = _in_batches(_draw, (affinity,), sampled, (x, y, market))
     covariances = None
     if studentised:
@@ -62,17 +61,18 @@ def _in_batches(
     """A function of batches of one size, and of what is the same for all."""
     count, size = len(arrays[0]), min(_DRAWS_AT_ONCE, len(arrays[0]))
     rows = np.arange(-(-count // size) * size) % count
-    batches = [
-        function(*before, *(array[rows[k : k + size]] for array in arrays), *after)
-        for k in range(0, len(rows), size)
-    ]
-    return jax.tree.map(lambda *found: np.concatenate(found)[:count], *batches)
+    with one_blas_thread():  # XLA's threads factor many small matrices each
+        batches = [
+            function(*before, *(array[rows[k : k + size]] for array in arrays), *after)
+            for k in range(0, len(rows), size)
+        ]
+        return jax.tree.map(lambda *found: np.concatenate(found)[:count], *batches)
 
 
 @jax.jit
 def _draw(
-    affinity: jax.Array, share: jax.Array, mean_wage: jax.Array, counted: jax.Array,
-    x: jax.Array, y: jax.Array, market: Market,
+    affinity: jax.Array, share: jax.Array, mean_wage: jax.Array, wage_variance: jax.Array,
+    counted: jax.Array, x: jax.Array, y: jax.Array, market: Market,
 ) -> tuple[jax.Array, jax.Array, jax.Array, Economy]:  # fmt: skip
     """``Φ/λ`` of a batch of draws, their estimates, which have failed, and their economies.
 
@@ -81,12 +81,12 @@ def _draw(
     unit = jnp.outer(x.std(0), y.std(0))
 
     def one(
-        share: jax.Array, mean_wage: jax.Array, counted: jax.Array
+        share: jax.Array, mean_wage: jax.Array, wage_variance: jax.Array, counted: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array, Economy]:  # fmt: skip
         a = jax.lax.fori_loop(
             0, _NEWTON_STEPS, lambda _, a: moment_step(a, share, x, y), jnp.asarray(affinity)
         )
-        values, economy = estimate_cells(a, share, mean_wage, counted, x, y, market)
+        values, economy = estimate_cells(a, share, mean_wage, wage_variance, counted, x, y, market)
         assert economy is not None
         gap = x.T @ (share - matching_at(a, share, x, y).matches) @ y / unit
         finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(economy)]
@@ -94,11 +94,11 @@ def _draw(
         met = jnp.max(jnp.abs(gap)) <= GRADIENT_TOLERANCE
         return a, values, ~(met & positive & jnp.all(jnp.stack(finite))), economy
 
-    return jax.vmap(one)(share, mean_wage, counted)
+    return jax.vmap(one)(share, mean_wage, wage_variance, counted)
 
 
 _slopes = jax.jit(
     jax.vmap(
-        lambda *at: slopes_of_cells(*at)[0], in_axes=(0, 0, 0, 0, None, None, None)
+        lambda *at: slopes_of_cells(*at)[0], in_axes=(0, 0, 0, 0, 0, None, None, None)
     )
 )  # fmt: skip

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import least_squares
 
 from estimation import (
     Aggregates,
@@ -21,6 +22,7 @@ from matching import (
     get_parameter,
     parameter_names,
     solve_equilibrium,
+    solve_fixed_margins,
     statistics,
 )
 
@@ -182,6 +184,32 @@ def test_all_parameters_lie_within_three_standard_errors_at_100_000_workers(
     found = estimated(danish_2006, data)
     assert found.certificate.verdict == "CERTIFIED"
     assert np.all(np.abs(found.values - TRUTH) < 3 * found.std_errors())
+
+
+def test_scales_are_those_of_least_squares_with_errors_in_the_multipliers(danish_2006, equilibrium):
+    """SciPy at its minimum; two steps stop within a tenth of a standard error of it."""
+    data = simulate_matches(equilibrium, 100_000, seed=7, wage_error=3.0)
+    found = estimated(danish_2006, data)
+    share, wages = found.cells.matches, found.cells.mean_wages
+    f, g = share.sum(1), share.sum(0)
+    ratio = found.affinity() / (found["tastes.lambda_x"] + found["tastes.lambda_y"])
+    x, y = danish_2006.home.skills, danish_2006.firms.characteristics
+    solved = solve_fixed_margins(x @ ratio @ y.T, f, g)
+    a, log_pi = np.asarray(solved.multiplier_x)[:, None], np.asarray(solved.log_matches)
+
+    def residuals(at):
+        lam, lam_x, constant = at[:3]
+        alpha, beta = at[3 : 3 + len(f)], at[3 + len(f) :]
+        gap = wages - lam * (a + alpha[:, None]) - constant
+        gap = gap - lam_x * (log_pi - alpha[:, None] - beta)
+        return np.concatenate([
+            (np.sqrt(share) * gap).ravel(), 3.0 * np.sqrt(f) * alpha, 3.0 * np.sqrt(g) * beta
+        ])  # fmt: skip
+
+    start = np.r_[37.56, 18.78, 147.0, np.zeros(len(f) + len(g))]
+    best = least_squares(residuals, start, x_scale="jac", xtol=1e-14, ftol=1e-14, gtol=1e-14).x
+    scales = [best[1], best[0] - best[1]]
+    assert np.all(np.abs(found.values[1:] - scales) < 0.1 * found.std_errors()[1:])
 
 
 def test_standard_errors_are_the_spread_of_estimates(danish_2006, equilibrium):
