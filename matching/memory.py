@@ -1,5 +1,7 @@
 """How much memory this process may still take, known before anything is allocated."""
 
+from functools import cache
+
 import jax
 import psutil
 
@@ -27,10 +29,15 @@ def available_bytes() -> float:
 def host_bytes() -> float:
     """What the limits of this process or its job, or the machine itself leave."""
     # all of the machine's, not what is free at the moment: the same machine, the same kernel
-    limits = [psutil.virtual_memory().total, *_LIMITS_SET]
+    limits = [_host_total(), *_LIMITS_SET]
     limits += [limit for limit in (resource.getrlimit(kind)[0] for kind in _LIMITS)
                if limit != resource.RLIM_INFINITY]  # fmt: skip
     return _SHARE * min(limits)
+
+
+@cache
+def _host_total() -> int:
+    return int(psutil.virtual_memory().total)
 
 
 def limit_memory(size: float) -> None:

@@ -169,7 +169,7 @@ class ScaledKernel:
         return self.flipped().log_row_sums(row)
 
     def matches(self, row: jax.Array, column: jax.Array) -> "ScaledMatches":  # noqa: D102
-        return ScaledMatches(self, row, column)
+        return ScaledMatches(self, row, column, *_balanced(self, row, column))
 
 
 def stored_kernel(log_affinity: jax.Array) -> ScaledKernel:
@@ -187,24 +187,31 @@ def stored_kernel(log_affinity: jax.Array) -> ScaledKernel:
     )
 
 
-@partial(register_dataclass, data_fields=["kernel", "row", "column"], meta_fields=[])
+@partial(
+    register_dataclass,
+    data_fields=["kernel", "row", "column", "scale_x", "scale_y"],
+    meta_fields=[],
+)
 @dataclass(frozen=True)
 class ScaledMatches:
-    """``π_ij = exp(row_i + shift_x_i) table_ij exp(column_j + shift_y_j)``."""
+    """``π_ij = scale_x_i table_ij scale_y_j = exp(u_i·v_j + row_i + column_j)``."""
 
     kernel: ScaledKernel
     row: jax.Array
     column: jax.Array
+    scale_x: jax.Array
+    scale_y: jax.Array
 
     def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
-        return _times(self.kernel, self.row, self.column, values)
+        scales = self.scale_x, self.scale_y
+        return _times(self.kernel, self.row, self.column, scales, values)
 
     def transposed_times(self, values: jax.Array) -> jax.Array:  # noqa: D102
-        return _times(self.kernel.flipped(), self.column, self.row, values)
+        scales = self.scale_y, self.scale_x
+        return _times(self.kernel.flipped(), self.column, self.row, scales, values)
 
     def error(self) -> tuple[jax.Array, jax.Array]:  # noqa: D102
-        scale_x, scale_y = _balanced(self.kernel, self.row, self.column)
-        error_x, error_y = scale_x * self.kernel.error_x, scale_y * self.kernel.error_y
+        error_x, error_y = self.scale_x * self.kernel.error_x, self.scale_y * self.kernel.error_y
         return error_x * error_y.sum(), error_y * error_x.sum()
 
     def rows(self, start: int, stop: int) -> "ScaledMatches":  # noqa: D102
@@ -213,7 +220,9 @@ class ScaledMatches:
             k, u=k.u[start:stop], table=k.table.rows(start, stop), shift_x=k.shift_x[start:stop],
             error_x=k.error_x[start:stop],
         )  # fmt: skip
-        return ScaledMatches(part, self.row[start:stop], self.column)
+        return replace(
+            self, kernel=part, row=self.row[start:stop], scale_x=self.scale_x[start:stop]
+        )
 
 
 def bare(matches: Matches) -> Matches:
@@ -240,26 +249,34 @@ def _near(factor: jax.Array, own: jax.Array) -> jax.Array:
 def _balanced(
     kernel: ScaledKernel, row: jax.Array, column: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The two diagonal scalings, the larger exponents moved to the rows."""
-    column = kernel.shift_y + column
-    top = lax.stop_gradient(column.max())
-    return jnp.exp(kernel.shift_x + row + top), jnp.exp(column - top)
+    """The two diagonal scalings, the larger exponents moved to the rows; no derivatives in them."""
+    row, column = lax.stop_gradient((kernel.shift_x + row, kernel.shift_y + column))
+    top = column.max()
+    return jnp.exp(row + top), jnp.exp(column - top)
 
 
 @jax.custom_jvp
-def _times(kernel: ScaledKernel, row: jax.Array, column: jax.Array, values: jax.Array) -> jax.Array:
-    scale_x, scale_y = _balanced(kernel, row, column)
-    return scale_x[:, None] * kernel.table.times(scale_y[:, None] * values)
+def _times(
+    kernel: ScaledKernel,
+    row: jax.Array,
+    column: jax.Array,
+    scales: tuple[jax.Array, jax.Array],
+    values: jax.Array,
+) -> jax.Array:
+    """``π values``; ``scales`` are those that rows and columns make."""
+    del row, column  # by which the product is differentiated
+    return scales[0][:, None] * kernel.table.times(scales[1][:, None] * values)
 
 
 @_times.defjvp
 def _times_jvp(primals: Any, tangents: Any) -> Any:
     """``dπ_ij/π_ij = du_i·v_j + u_i·dv_j + drow_i + dcolumn_j``; products cost no more for it."""
-    kernel, row, column, values = primals
-    d_kernel, d_row, d_column, d_values = tangents
+    *matches, values = primals
+    kernel = matches[0]
+    d_kernel, d_row, d_column, _, d_values = tangents
 
     def times(weights: jax.Array) -> jax.Array:
-        return _times(kernel, row, column, weights)
+        return _times(*matches, weights)
 
     result = times(values)
     change = d_row[:, None] * result + times(d_values + d_column[:, None] * values)
