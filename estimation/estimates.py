@@ -309,7 +309,8 @@ class Estimates:
         assert drawn.covariances is not None
         errors = np.sqrt(np.einsum("bkk->bk", drawn.covariances[kept]))
         gaps = drawn.values[kept] - self.values
-        ratios = np.divide(gaps, errors, out=gaps, where=errors > 0)  # what is fixed has none
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = np.where(gaps == 0, 0.0, gaps / errors)  # what is fixed has no error
         low, high = np.percentile(ratios, ends, axis=0)
         error = self.std_errors(_OF_DRAWS)
         return np.column_stack([self.values - high * error, self.values - low * error])

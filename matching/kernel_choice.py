@@ -13,6 +13,7 @@ from matching.economy import Economy
 from matching.errors import InvalidInput
 from matching.kernel import DenseKernel, Factors, Kernel
 from matching.low_rank import TOLERANCE, RankTooLow, low_rank_kernel
+from matching.m_matrix import DIRECT
 from matching.market import factors
 from matching.memory import available_bytes, gigabytes
 from matching.scaled_kernel import STORED_RANGE, ScaledKernel
@@ -103,7 +104,7 @@ def kernel_of_factors(
         )  # fmt: skip
     cells = len(u) * len(v)
     if traced or (name in ("auto", "dense") and cells <= SMALL):
-        return KernelChoice(DenseKernel(u @ v.T), f"dense: {cells:,} cells are few")
+        return KernelChoice(dense_kernel(u @ v.T), f"dense: {cells:,} cells are few")
     budget = _Budget(len(u), len(v), min(available_bytes(), math.inf if memory is None else memory))
     if name == "dense":
         budget.require("a dense", budget.dense)
@@ -162,7 +163,7 @@ def low_rank_of_factors(
 
 def dense_kernel(log_affinity: jax.Array) -> DenseKernel:
     """The dense kernel; it stores exponentials where they are many and range over little."""
-    if is_traced(log_affinity) or log_affinity.size <= SMALL:
+    if is_traced(log_affinity) or min(log_affinity.shape) <= DIRECT:
         return DenseKernel(log_affinity)
     return DenseKernel(log_affinity, bool(jnp.ptp(log_affinity) <= STORED_RANGE))
 
@@ -225,8 +226,8 @@ class _Budget:
             fits.append(f"kernel 'streamed', {self.block:,} worker types at a time, {size}")
         if self.low_rank(1) <= self.available:
             fits.append(
-                f"kernel 'low rank' where the affinity has a numerical rank of at most "
-                f"{self.rank:,}, and {gigabytes(self.low_rank(1))} and more"
+                f"kernel 'low rank' where the affinity takes at most {self.rank:,} features, "
+                f"{gigabytes(self.low_rank(1))} and more"
             )
         what = f"what would fit: {'; '.join(fits)}; or" if fits else "no kernel fits; take"
         raise InvalidInput(

@@ -76,6 +76,7 @@ class _Basis(NamedTuple):
 
     pivots: np.ndarray  # Z, (p, d)
     change: np.ndarray  # L⁻¹ ρ_Z before a rotation, (p, p)
+    growth: float  # of independent roundings of the exponentials, in products of features
 
 
 class _Sampled(NamedTuple):
@@ -129,7 +130,8 @@ def low_rank_kernel(
         if rank > max_rank:
             return RankTooLow(rank, float(lost[max_rank]))
         kept = _padded(basis.pivots, axes[:, :rank].T @ basis.change, max_rank)
-        tables = _tables((side_x.points, side_y.points), (side_x.rho, side_y.rho), *kept)
+        sides = (side_x.points, side_y.points), (side_x.rho, side_y.rho)
+        tables = _tables(*sides, *kept, basis.growth)
         (left, of_x), (right, of_y) = tables
         error_x, error_y = np.asarray(of_x), np.asarray(of_y)
         further = (
@@ -225,10 +227,11 @@ def _basis(
     features = np.empty((len(rho), rank))
     features[order] = np.tril(factor[:, :rank])
     pivots = order[:rank]
-    change, _ = dtrtri(factor[:rank, :rank], lower=1)
+    change = np.tril(dtrtri(factor[:rank, :rank], lower=1)[0]) * rho[pivots]
+    growth = np.linalg.norm(np.abs(features).max(0)[:, None] * change) / rho.max()
     of_x, of_y = np.split(features, [len(some_x.rho)])
     return (
-        _Basis(sample[pivots], np.tril(change) * rho[pivots]),
+        _Basis(sample[pivots], change, float(growth)),
         _Sampled(of_x, some_x.share / some_x.share.sum()),
         _Sampled(of_y, some_y.share / some_y.share.sum()),
     )
@@ -247,7 +250,8 @@ def _extremes(points: np.ndarray) -> np.ndarray:
         oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))
         directions = np.vstack([directions, oblique])
     projected = (points @ direction for direction in directions)
-    return np.unique([end for values in projected for end in (values.argmin(), values.argmax())])
+    ends = [end for values in projected for end in (values.argmin(), values.argmax())]
+    return np.unique(np.array(ends, dtype=int))
 
 
 def _gram(points: np.ndarray, rho: np.ndarray) -> np.ndarray:
@@ -304,13 +308,14 @@ def _tables(
     rho: tuple[jax.Array, jax.Array],
     pivots: jax.Array,
     change: jax.Array,
+    growth: jax.Array,
 ) -> list[tuple[jax.Array, jax.Array]]:
     """Features and errors of both sides."""
-    return [_features(*side, pivots, change) for side in zip(points, rho, strict=True)]
+    return [_features(*side, pivots, change, growth) for side in zip(points, rho, strict=True)]
 
 
 def _features(
-    points: jax.Array, rho: jax.Array, pivots: jax.Array, change: jax.Array
+    points: jax.Array, rho: jax.Array, pivots: jax.Array, change: jax.Array, growth: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Features ``(rank, n)``, and each type's share of the error, ``(n,)``."""
     count, block = len(rho), min(len(rho), max(1, _BLOCK // len(pivots)))
@@ -324,7 +329,7 @@ def _features(
         )
         features = change @ (jnp.exp(-0.5 * distance) * scale[None, :])
         remainder = jnp.maximum(scale**2 - jnp.sum(features**2, axis=0), 0.0)
-        rounding = (2.0 * len(pivots) ** 0.5 + 8.0) * _EPS * scale**2
+        rounding = (2.0 * len(pivots) ** 0.5 + 8.0 + growth) * _EPS * scale**2
         return (
             lax.dynamic_update_slice_in_dim(done[0], features, start, axis=1),
             lax.dynamic_update_slice_in_dim(done[1], jnp.sqrt(remainder + rounding), start, axis=0),

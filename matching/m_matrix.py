@@ -23,7 +23,7 @@ from matching.kernel import DenseMatches
 from matching.market import Matched
 
 # Up to this many types on the smaller side a dense system is eliminated.
-_DIRECT = 300
+DIRECT = 300
 # Steps of conjugate gradients, and the residual at which they end; the certificate checks anew.
 _CG_STEPS, _CG_TOLERANCE = 500, 1e-11
 # Pivots are taken one at a time inside a block of this many rows; blocks meet by matrix products.
@@ -49,7 +49,7 @@ def solve_margins(
     ``tolerance``. ``grounded`` says that the only gap is one firm type's, which pins the gauge.
     """
     matches = matched.matches
-    if isinstance(matches, DenseMatches) and min(matches.pi.shape) <= _DIRECT:
+    if isinstance(matches, DenseMatches) and min(matches.pi.shape) <= DIRECT:
         z = _by_elimination(matches.pi, gap_x, gap_y, rhs_x[:, None], rhs_y[:, None])
         return z[0][:, 0], z[1][:, 0]
     return _by_conjugate_gradients(matched, gap_x, gap_y, rhs_x, rhs_y, grounded, tolerance)

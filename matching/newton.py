@@ -1,7 +1,7 @@
 """Damped Newton on the convex potential ``F``, with continuation in the taste scale.
 
-On a kernel that is formed anew at each product, where products are all that counts, iterated
-proportional fitting comes first: a sweep takes two of them, a step of Newton dozens.
+Where products of a large matrix are all that counts, iterated proportional fitting comes first: a
+sweep takes two of them, a step of Newton dozens.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from matching import ipfp
-from matching.m_matrix import solve_margins
+from matching.m_matrix import DIRECT, solve_margins
 from matching.market import (
     Market,
     excess,
@@ -22,7 +22,6 @@ from matching.market import (
     rounding,
     step_length,
 )
-from matching.streamed_kernel import StreamedKernel
 
 # Continuation starts where no log kernel entry that is money over λ exceeds this size.
 _GENTLE = 8.0
@@ -32,7 +31,7 @@ _INEXACT = 1e-4
 _LAST = 1e-7
 # A stage of the continuation is left as soon as Newton's steps are nearly whole.
 _NEAR = 0.8
-# Sweeps of fitting after which Newton takes over, if it has not met the margins by then.
+# Sweeps of fitting after which Newton begins anew, if margins are not met by then.
 _SWEEPS = 60
 
 
@@ -58,7 +57,6 @@ def iterate(
     residual of the margins is below ``tolerance`` and has stopped falling, so that rounding alone
     is left.
     """
-    s, t, kappa, sweeps = _begin(market, start, tolerance, max_iter)
 
     def unfinished(state: _State) -> jax.Array:
         return ~state.done & (state.iteration < max_iter)
@@ -96,9 +94,7 @@ def iterate(
             done=best | last,
         )
 
-    # a start that is met to rounding is the solution
-    state = _State(s, t, kappa, jnp.asarray(0.0), sweeps, jnp.asarray(False))
-    state = lax.while_loop(unfinished, step, state)
+    state = lax.while_loop(unfinished, step, _begin(market, start, tolerance, max_iter))
     return state.s, state.t, state.iteration
 
 
@@ -107,14 +103,26 @@ def _begin(
     start: tuple[jax.Array, jax.Array],
     tolerance: float,
     max_iter: int | jax.Array,
-) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """Potentials to begin with, the share ``κ`` of money over ``λ``, and sweeps of fitting."""
-    if isinstance(market.kernel, StreamedKernel):
-        s, t, sweeps = ipfp.iterate(market, start, tolerance, jnp.minimum(max_iter, _SWEEPS))
-        return s, t, jnp.ones(()), sweeps
+) -> _State:
+    """Where to begin, lowered and with a share of the money; or fitted, if that pays and does."""
     kappa = _first_stage(market)
     s, t = _from_below(market, start[0] * kappa, start[1] * kappa, kappa)
-    return s, t, kappa, jnp.asarray(0)
+    infinite, no = jnp.asarray(jnp.inf), jnp.asarray(False)
+    few = min(len(s), len(t)) <= DIRECT and market.kernel.name == "dense"
+    if few or market.kernel.name == "low rank":
+        return _State(s, t, kappa, infinite, jnp.asarray(0), no)
+    most = jnp.minimum(max_iter, _SWEEPS)
+    fitted_s, fitted_t, sweeps = ipfp.iterate(market, start, tolerance, most)
+    met = (sweeps < most) & jnp.isfinite(fitted_s.sum() + fitted_t.sum())
+    # where few are unmatched margins are met long before log f0 is known: a step tells
+    return _State(
+        s=jnp.where(met, fitted_s, s),
+        t=jnp.where(met, fitted_t, t),
+        kappa=jnp.where(met, 1.0, kappa),
+        residual=infinite,
+        iteration=sweeps,
+        done=met if not market.singles else no,
+    )
 
 
 def _first_stage(market: Market) -> jax.Array:

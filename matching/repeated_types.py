@@ -152,12 +152,19 @@ def merged_types(economy: Economy, least: int = SMALL) -> MergedTypes | None:
     )
 
 
-@jax.jit
 def expanded(eq: Equilibrium, economy: Economy, merged: MergedTypes) -> Equilibrium:
     """The equilibrium of ``economy``, certificate included, from that of its merged types.
 
     Residuals are relative to masses and bounds are of logs, so that parts have their type's.
     """
+    matches = PartialMatches(eq.all_matches, merged.workers, merged.firms)
+    alone = replace(eq, economy=None, all_matches=None)  # type: ignore[arg-type]
+    return replace(_expanded(alone, merged), economy=economy, all_matches=matches)
+
+
+@jax.jit
+def _expanded(eq: Equilibrium, merged: MergedTypes) -> Equilibrium:
+    """What is of each type; a program would hand back copies of what it is given."""
 
     def unmatched(parts: Parts, log_f0: jax.Array) -> jax.Array:
         return log_f0[parts.which] + jnp.log(parts.share)
@@ -167,8 +174,6 @@ def expanded(eq: Equilibrium, economy: Economy, merged: MergedTypes) -> Equilibr
 
     return replace(
         eq,
-        economy=economy,
-        all_matches=PartialMatches(eq.all_matches, merged.workers, merged.firms),
         log_cells=None,
         log_unmatched=tuple(map(unmatched, merged.origins, eq.log_unmatched)),
         log_unmatched_firms=unmatched(merged.firms, eq.log_unmatched_firms),

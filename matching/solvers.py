@@ -1,4 +1,7 @@
-"""The two ways to meet the scarcity constraints, by name; they share nothing but the kernel."""
+"""The two ways to meet the scarcity constraints, by name.
+
+They share the kernel alone, but for large matrices, on which Newton begins with what IPFP finds.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -136,7 +136,9 @@ def _covariances(frame: pd.DataFrame) -> np.ndarray | None:
         return None
     failed = frame["failed"].to_numpy(bool)
     known = [np.asarray(cell) for cell in frame[_COVARIANCE][~failed]]
-    size = round(np.sqrt(known[0].size)) if known else 0
+    if not known:
+        return None
+    size = round(np.sqrt(known[0].size))
     covariances = np.full((len(failed), size, size), np.nan)
     covariances[~failed] = np.reshape(known, (-1, size, size))
     return covariances
