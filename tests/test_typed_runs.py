@@ -11,7 +11,6 @@ import pytest
 
 from estimation import Aggregates, calibrate
 from matching import InvalidInput, get_parameter, parameter_names, solve_equilibrium, statistics
-from shorematch.estimates.checking import check_file
 from shorematch.estimates.estimating import estimate_file
 from shorematch.estimates.match_files import read_sample
 from shorematch.estimates.run_file import read_run
@@ -174,8 +173,6 @@ def test_minimum_distance_starts_from_the_three_steps_and_fits_moments_of_rows(
     assert len(found.minima) == 2
     assert found.sensitivity.shape == (len(found.names), len(found.fit.names))
     assert "cost of offshoring" in capsys.readouterr().out
-    assert check_file(folder / "distance.toml") == 0
-    assert "Forecast" in capsys.readouterr().out
     files = [path for path in (folder / "distance").iterdir() if path.is_file()]
     assert len(files) <= 15
     assert solve_equilibrium(found.economy).status == 0
