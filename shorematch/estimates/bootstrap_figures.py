@@ -31,6 +31,7 @@ def bootstrap_figure(estimates: Estimates) -> Figure:
     intervals = estimates.confint()
     shown = np.flatnonzero(np.ptp(draws, axis=0) > 0)
     columns, height, size = (3, 1.5, 7.5) if len(shown) <= _FEW else (6, 0.9, 5.0)
+    columns = min(columns, max(1, len(shown)))
     rows = max(1, -(-len(shown) // columns))
     figure = Figure(figsize=(6.3, height * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False)
