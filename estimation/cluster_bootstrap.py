@@ -17,11 +17,11 @@ from estimation.certificate import GRADIENT_TOLERANCE
 from estimation.cluster_sums import ClusterSums
 from estimation.estimates import Bootstrap
 from estimation.levels import Market
-from estimation.resampling import times_drawn
+from estimation.resampling import counted_drawn, times_drawn
 from matching import Economy
 from matching.blas import one_blas_thread
 
-_DRAWS_AT_ONCE = 50  # so that memory stays small
+DRAWS_AT_ONCE = 50  # so that memory stays small
 _NEWTON_STEPS = 8  # of a draw, from the estimate; five reach rounding
 
 
@@ -38,8 +38,8 @@ def bootstrap_cells(
     share, mean_wage, variance = map(np.array, zip(*map(sums.cells, times), strict=True))
     share, mean_wage = (v.reshape(draws, len(x), len(y)) for v in (share, mean_wage))
     errors = np.asarray(market.std_errors)
-    noise = np.random.default_rng([seed, *b"aggregates"]).normal(size=(draws, len(errors)))
-    sampled = (share, mean_wage, variance, market.counted + noise * errors)
+    counted = counted_drawn(np.asarray(market.counted), errors, draws, seed)
+    sampled = (share, mean_wage, variance, counted)
     at, values, failed, economies = _in_batches(_draw, (affinity,), sampled, (x, y, market))
     covariances = None
     if studentised:
@@ -59,7 +59,7 @@ def _in_batches(
     function: Any, before: Sequence[Any], arrays: Sequence[Any], after: Sequence[Any]
 ) -> Any:
     """A function of batches of one size, and of what is the same for all."""
-    count, size = len(arrays[0]), min(_DRAWS_AT_ONCE, len(arrays[0]))
+    count, size = len(arrays[0]), min(DRAWS_AT_ONCE, len(arrays[0]))
     rows = np.arange(-(-count // size) * size) % count
     with one_blas_thread():  # XLA's threads factor many small matrices each
         batches = [

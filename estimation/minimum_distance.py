@@ -243,7 +243,8 @@ def _reported(problem: _Problem, found: list[Found]) -> Estimates:
     u, inside = best.u, ~at_bound(objective, best.u)
     names = np.array(listed(objective.economy, objective.free))
     root, sampled = np.asarray(objective.root), bool(problem.covariance.any())
-    model, jacobian, influence = _linearised(objective, u)
+    model, slopes = map(np.asarray, moments_and_slopes(objective, u))
+    jacobian, influence = _linearised(objective, u, slopes)
     jacobian = jacobian[:, inside]
     covariance = influence @ problem.covariance @ influence.T
     identification = identify(
@@ -308,20 +309,19 @@ def _reported(problem: _Problem, found: list[Found]) -> Estimates:
 
 
 def _linearised(
-    objective: MomentObjective, u: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Moments, their slopes in units of the weighting, and what data do to coordinates.
+    objective: MomentObjective, u: np.ndarray, slopes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The slopes of moments in units of the weighting, and what data do to coordinates.
 
-    Shapes are ``(M,)``, ``(K, P)`` and ``(P, M)``; at a bound data do nothing.
+    Shapes are ``(K, P)`` and ``(P, M)``; at a bound data do nothing.
     """
-    model, slopes = map(np.asarray, moments_and_slopes(objective, u))
     root, inside = np.asarray(objective.root), ~at_bound(objective, u)
     jacobian = root @ slopes
     norms = np.maximum(np.linalg.norm(jacobian, axis=0), np.finfo(float).tiny)
     influence = np.zeros(slopes.T.shape)
     bread = np.linalg.pinv((jacobian / norms)[:, inside], rcond=FLAT)
     influence[inside] = bread / norms[inside, None] @ root
-    return model, jacobian, influence
+    return jacobian, influence
 
 
 def _bootstrap(problem: _Problem, u: np.ndarray, opened: np.ndarray) -> Bootstrap:
@@ -333,7 +333,8 @@ def _bootstrap(problem: _Problem, u: np.ndarray, opened: np.ndarray) -> Bootstra
         ends.append(end)
         failed.append(not met)
         if problem.draw_covariances is not None:
-            _, _, influence = _linearised(objective, end)
+            slopes = np.asarray(moments_and_slopes(objective, end)[1])
+            _, influence = _linearised(objective, end, slopes)
             by_moment = np.asarray(value_slopes(objective, end)) @ influence
             covariance = _padded(problem.draw_covariances[b], size)
             covariances.append(by_moment @ covariance @ by_moment.T)
@@ -358,10 +359,11 @@ def _fitted(
     """
     u = descend(replace(objective, data=jnp.asarray(data)), near).u
     for _ in range(_DRAW_STEPS):
-        gap = data - np.asarray(moments_and_slopes(objective, u)[0])
+        model, slopes = map(np.asarray, moments_and_slopes(objective, u))
+        gap = data - model
         if not np.all(np.isfinite(gap)):  # a type without rows, or no equilibrium
             break
-        step = _linearised(objective, u)[2] @ gap
+        step = _linearised(objective, u, slopes)[1] @ gap
         u = np.clip(u + step, *map(np.asarray, objective.limits))
         if np.abs(step).max() < _DRAW_STEP:
             return u, True

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 
-from estimation.resampling import numbered, times_drawn
+from estimation.resampling import counted_drawn, numbered, times_drawn
 from matching import STATISTICS, Economy, Equilibrium, InvalidInput
 from matching.errors import did_you_mean
 from matching.statistics import (
@@ -91,10 +91,7 @@ class SampleMoments:
         counted = np.array(list(values.values()))
         draws, covariances = self.draws, self.draw_covariances
         if draws is not None:
-            noise = np.random.default_rng([seed, *b"aggregates"]).normal(
-                size=(len(draws), len(errors))
-            )
-            draws = np.hstack([draws, counted + noise * errors])
+            draws = np.hstack([draws, counted_drawn(counted, errors, len(draws), seed)])
         variances = np.diag(errors**2)
         if covariances is not None:
             covariances = np.stack([scipy.linalg.block_diag(v, variances) for v in covariances])

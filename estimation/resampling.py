@@ -33,6 +33,12 @@ def times_drawn(clusters: int, draws: int, seed: int) -> Iterator[np.ndarray]:
         yield np.bincount(rng.integers(0, clusters, clusters), minlength=clusters)
 
 
+def counted_drawn(counted: np.ndarray, std_errors: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """Numbers that were counted apart, with normal errors of theirs in each draw, ``(B, K)``."""
+    noise = np.random.default_rng([seed, *b"aggregates"]).normal(size=(draws, len(std_errors)))
+    return counted + noise * std_errors
+
+
 def bootstrap_rows(
     estimate: Callable[[np.ndarray, np.ndarray], Drawn],
     labels: np.ndarray,

@@ -295,11 +295,8 @@ def _rounded(count: int) -> int:
 def _padded(pivots: np.ndarray, change: np.ndarray, max_rank: int) -> tuple[np.ndarray, np.ndarray]:
     """The same with features of zero and pivots that do nothing, up to round numbers of them."""
     rank, count = change.shape
-    more = (0, _rounded(count) - count)
-    return (
-        np.pad(pivots, (more, (0, 0))),
-        np.pad(change, ((0, max(rank, min(_rounded(rank), max_rank)) - rank), more)),
-    )
+    more, features = (0, _rounded(count) - count), (0, min(_rounded(rank), max_rank) - rank)
+    return np.pad(pivots, (more, (0, 0))), np.pad(change, (features, more))
 
 
 @jax.jit

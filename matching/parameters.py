@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 
+from matching.arrays import is_traced
 from matching.economy import Economy, Firms, Origin, economy_defects
 from matching.errors import InvalidInput, did_you_mean, require_float64
 
@@ -63,7 +64,7 @@ def with_parameter(economy: Economy, name: str, value: jax.Array | float) -> Eco
         new = replace(economy, firms=changed)
     else:
         new = changed
-    if not isinstance(value, jax.core.Tracer):
+    if not is_traced(value):
         defects = economy_defects(new)
         if defects:
             raise InvalidInput(list(defects.values()))

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from matching.arrays import is_traced
 from matching.errors import NotConverged
 
 # Margins are accepted at this relative residual; the level of wages at this bound relative to λ.
@@ -81,7 +82,7 @@ def raise_unless_converged(solution: Solution) -> None:
 
     Inside ``jit`` nothing is known yet and nothing is raised; batches raise for their worst lane.
     """
-    if isinstance(solution.status, jax.core.Tracer):
+    if is_traced(solution.status):
         return
     status = Status(int(np.max(solution.status)))
     if not status.converged:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from estimation import estimate_three_steps
+from estimation.cluster_bootstrap import DRAWS_AT_ONCE
 from estimation.moment_matching import distinct_rows, size_defects
 from estimation.variation import collinear
 from shorematch.console import console
@@ -22,7 +23,6 @@ _PROBED = 400  # rows of a probe
 # arrays of doubles that an estimation on rows holds at once, as measured at 2,500 rows
 _ARRAYS = 8
 _DRAWS_PROBED = 10
-_BATCH = 50  # draws of the three steps are estimated together
 
 
 def check_file(run_path: Path) -> int:
@@ -114,7 +114,7 @@ def _forecast(
         _probe_on_types(run_path, file, typed) if typed else _probe_of_rows(run_path, file, parts)
     )
     starts, draws = file.inference.starts, file.inference.draws
-    few = min(draws, _BATCH if file.estimator == "three steps" else _DRAWS_PROBED)
+    few = min(draws, DRAWS_AT_ONCE if file.estimator == "three steps" else _DRAWS_PROBED)
     # the second time nothing is compiled any more
     first, with_draws = _seconds(lambda: probe(few)), _seconds(lambda: probe(few))
     search = _seconds(lambda: probe(0)) if few else with_draws

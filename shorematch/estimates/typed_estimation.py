@@ -17,6 +17,7 @@ from estimation import (
 from estimation.minimum_distance import parameter_defects
 from estimation.moment_objective import scalars
 from estimation.moments import SAMPLED, SHARES
+from estimation.resampling import numbered
 from matching import Economy, solve_equilibrium, with_parameter
 from matching.errors import did_you_mean
 from shorematch.estimates.run_file import MomentKeys, ParameterKeys, RunFile
@@ -131,7 +132,7 @@ def _moments(
     inference = file.inference
     clusters = rows.clusters if inference.clustered else None
     if clusters is not None:  # who is without a firm is a cluster of his own
-        labels = np.unique(clusters, return_inverse=True)[1]
+        labels = numbered(clusters, len(clusters))
         clusters = np.r_[labels, labels.max() + 1 + np.arange(len(none))]
     of_rows = sample_moments(
         sample.workers.values,
