@@ -4,15 +4,18 @@ With ``u`` and ``v`` centred and in units in which both sides spread alike,
 
     exp(u·v) = exp(|u|²/2) exp(|v|²/2) exp(−|u−v|²/2),
 
-and the Gaussian is a positive definite kernel on the types of both sides together. A partial
-Cholesky factorisation of it on a few pivots ``Z`` gives each type ``w`` the features
-``L⁻¹ exp(−|Z−w|²/2)``. They are turned along the axes of their second moments over both sides, of
-which the first are kept: ``F_w``. The remainder is positive definite too, so that by Cauchy and
-Schwarz ``|exp(−|u−v|²/2) − F_u·F_v| ≤ √r_u √r_v`` with ``r_w = 1 − |F_w|²``: a proven error from
-one number a type.
+and the Gaussian is the product of one for each of two groups of coordinates, so that features of
+the groups do for it: their products are never formed
+(:class:`~matching.scaled_kernel.Features`). Each Gaussian is a positive definite kernel on the
+types of both sides together. A partial Cholesky factorisation of it on a few pivots ``Z`` gives
+each type ``w`` the features ``L⁻¹ exp(−|Z−w|²/2)``. They are turned along the axes of their second
+moments over both sides, of which the first are kept: ``F_w``. The remainder is positive definite
+too, so that by Cauchy and Schwarz ``|exp(−|u−v|²/2) − F_u·F_v| ≤ √r_u √r_v`` with
+``r_w = 1 − |F_w|²``: a proven error from one number a type. As no Gaussian exceeds 1, the errors of
+the groups add up, and once more by Cauchy and Schwarz so do their ``r_w``.
 
-Where potentials are known they are absorbed: with each type's features scaled by ``ρ_w`` such that
-``ρ_u ρ_v exp(−|u−v|²/2)`` is the density of matches, errors are those of the margins.
+Where potentials are known errors count with them: with ``ρ_u ρ_v exp(−|u−v|²/2)`` the density of
+matches, they are those of the margins.
 """
 
 import itertools
@@ -42,6 +45,11 @@ _UNSEEN = 0.25
 _BLOCK = 200_000
 # Numbers of features are rounded up to so many leading bits: few programs serve all of them.
 _BITS = 4
+# Products of two groups' features are a matrix product's work, not memory's: so many pay.
+_DEAREST = 200
+
+# Types of both sides, by their numbers, which lie far out.
+_Far = tuple[np.ndarray, np.ndarray]
 
 
 class RankTooLow(NamedTuple):
@@ -64,7 +72,7 @@ class _Side(NamedTuple):
     """The types of one side, in coordinates in which both sides spread alike."""
 
     points: np.ndarray  # (n, d)
-    rho: np.ndarray  # scale of each type's features, (n,)
+    rho: np.ndarray  # what each type's error counts, (n,)
     share: np.ndarray  # weights that add up to one, (n,)
 
     def some(self, which: Any) -> "_Side":
@@ -72,7 +80,7 @@ class _Side(NamedTuple):
 
 
 class _Basis(NamedTuple):
-    """Features of ``w`` are ``change exp(−|Z−w|²/2) ρ_w``."""
+    """Features of ``w`` are ``change exp(−|Z−w|²/2)``."""
 
     pivots: np.ndarray  # Z, (p, d)
     change: np.ndarray  # L⁻¹ ρ_Z before a rotation, (p, p)
@@ -80,10 +88,18 @@ class _Basis(NamedTuple):
 
 
 class _Sampled(NamedTuple):
-    """Features of sampled types of one side, and their weights."""
+    """Features of sampled types of one side, times their ``ρ``, and their weights."""
 
     features: np.ndarray  # (s, p)
     share: np.ndarray  # (s,)
+
+
+class _Cut(NamedTuple):
+    """A basis turned along its axes, of which the first ``rank`` do."""
+
+    basis: _Basis
+    rank: int
+    lost: np.ndarray  # the error that keeping the first so many leaves, (p,)
 
 
 def low_rank_kernel(
@@ -102,7 +118,7 @@ def low_rank_kernel(
     of matches, where they are known. ``tolerance`` is the error asked for on that density, else on
     ``exp(−|u−v|²/2) ≤ 1``, for any type on the average over its partners' weights; the kernel's own
     errors say what was reached, rounding included. :class:`RankTooLow` where more than ``max_rank``
-    features would be needed.
+    features of a type would be needed.
     """
     share_x, share_y = _shares(len(u), weight_x), _shares(len(v), weight_y)
     centre_u, centre_v = share_x @ u, share_y @ v
@@ -114,54 +130,69 @@ def low_rank_kernel(
     a, b = a[:, alive], b[:, alive]
     shift_x = u @ centre_v + 0.5 * np.sum(a**2, axis=1)
     shift_y = dv @ centre_u + 0.5 * np.sum(b**2, axis=1)
-    log_rho_x, log_rho_y = _log_rho(shift_x, shift_y, log_density)
+    rho_x, rho_y = _rho(shift_x, shift_y, log_density)
 
-    side_x, side_y = _Side(a, np.exp(log_rho_x), share_x), _Side(b, np.exp(log_rho_y), share_y)
-    # what rounding leaves of the largest type is no pivot
-    least = max(tolerance, 16.0 * _EPS * max(side_x.rho.max(), side_y.rho.max()) ** 2)
-    far = _extremes(a), _extremes(b)
+    groups = [
+        (_Side(a[:, group], rho_x, share_x), _Side(b[:, group], rho_y, share_y))
+        for group in _groups(reach[alive])
+    ]
+    far = [(_extremes(x.points), _extremes(y.points)) for x, y in groups]
     for attempt in itertools.count(1):
-        found = _basis(side_x, side_y, far, least, max_rank)
-        if found is None:
-            break
-        basis, sampled_x, sampled_y = found
-        axes, lost = _axes(sampled_x, sampled_y)
-        rank = max(1, int(np.sum(lost > _UNSEEN * tolerance)))
-        if rank > max_rank:
-            return RankTooLow(rank, float(lost[max_rank]))
-        kept = _padded(basis.pivots, axes[:, :rank].T @ basis.change, max_rank)
-        sides = (side_x.points, side_y.points), (side_x.rho, side_y.rho)
-        tables = _tables(*sides, *kept, basis.growth)
-        (left, of_x), (right, of_y) = tables
-        error_x, error_y = np.asarray(of_x), np.asarray(of_y)
-        further = (
-            _with_missed(far[0], error_x * (share_y @ error_y), least),
-            _with_missed(far[1], error_y * (share_x @ error_x), least),
-        )
-        if attempt == _ATTEMPTS or sum(map(len, further)) == sum(map(len, far)):
+        cuts = []
+        for (x, y), outside in zip(groups, far, strict=True):
+            cut = _cut(x, y, outside, tolerance, max_rank)
+            if cut is None:
+                return RankTooLow(None, math.inf)
+            cuts.append(cut)
+        ranks = [cut.rank for cut in cuts]
+        if sum(ranks) > max_rank or math.prod(ranks) > _DEAREST * max_rank:
+            return _too_low(cuts, max_rank)
+        rounded = [_rounded(rank) for rank in ranks]
+        if sum(rounded) <= max_rank:
+            ranks = rounded
+        tables = [
+            _tables(x.points, y.points, _padded(cut.basis, rank))
+            for (x, y), cut, rank in zip(groups, cuts, ranks, strict=True)
+        ]
+        further = [
+            _with_missed(x, y, outside, table.errors, tolerance)
+            for (x, y), outside, table in zip(groups, far, tables, strict=True)
+        ]
+        if attempt == _ATTEMPTS or _count(further) == _count(far):
+            left, right = zip(*(table.features for table in tables), strict=True)
+            errors_x, errors_y = zip(*(table.errors for table in tables), strict=True)
             return ScaledKernel(
                 u=jnp.asarray(u),
                 v=jnp.asarray(v),
                 table=Features(left, right),
-                shift_x=jnp.asarray(shift_x - log_rho_x),
-                shift_y=jnp.asarray(shift_y - log_rho_y),
-                error_x=of_x,
-                error_y=of_y,
+                shift_x=jnp.asarray(shift_x),
+                shift_y=jnp.asarray(shift_y),
+                error_x=_root_of_squares(errors_x),
+                error_y=_root_of_squares(errors_y),
             )
-        del tables, left, right  # two of each are never held
+        del tables  # two of each are never held
         far = further
-    return RankTooLow(None, math.inf)
+    raise AssertionError("unreachable")
 
 
-def _log_rho(
+def _rho(
     shift_x: np.ndarray, shift_y: np.ndarray, log_density: tuple[np.ndarray, np.ndarray] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``log ρ`` of each type, as large on one side as on the other; zero without potentials."""
+    """``ρ`` of each type, as large on one side as on the other; one without potentials."""
     if log_density is None:
-        return np.zeros_like(shift_x), np.zeros_like(shift_y)
+        return np.ones_like(shift_x), np.ones_like(shift_y)
     x, y = shift_x + log_density[0], shift_y + log_density[1]
     balance = 0.5 * (x.max() - y.max())
-    return x - balance, y + balance
+    return np.exp(x - balance), np.exp(y + balance)
+
+
+def _groups(reach: np.ndarray) -> list[list[int]]:
+    """Coordinates of these reaches in two groups of much the same rank; one, where one is all."""
+    groups: tuple[list[int], list[int]] = [], []
+    for coordinate in np.argsort(-reach, kind="stable").tolist():
+        first, second = (np.log1p(reach[group]).sum() if group else 0.0 for group in groups)
+        groups[int(second < first)].append(coordinate)
+    return [group for group in groups if group] or [[]]
 
 
 def _shares(count: int, weight: np.ndarray | None) -> np.ndarray:
@@ -193,18 +224,56 @@ def _equal_spread(
     return inverse_u @ (p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
 
 
-def _with_missed(far: np.ndarray, error: np.ndarray, tolerance: float) -> np.ndarray:
+def _with_missed(
+    x: _Side, y: _Side, far: _Far, errors: tuple[jax.Array, jax.Array], tolerance: float
+) -> _Far:
     """These types and some of those whose error is too large, the worst of them included."""
-    missed = np.setdiff1d(np.flatnonzero(error > _ENOUGH * tolerance), far)
-    if not len(missed):
-        return far
-    some = np.random.default_rng(3).permutation(missed)[:_JOIN]
-    worst = missed[np.argsort(error[missed])[-_JOIN // 4 :]]
-    return np.unique(np.concatenate([far, some, worst]))
+    error_x, error_y = x.rho * np.asarray(errors[0]), y.rho * np.asarray(errors[1])
+    most = _ENOUGH * _least(x, y, tolerance)
+
+    def joined(known: np.ndarray, error: np.ndarray) -> np.ndarray:
+        if not np.any(error > most):
+            return known
+        missed = np.setdiff1d(np.flatnonzero(error > most), known)
+        some = np.random.default_rng(3).permutation(missed)[:_JOIN]
+        worst = missed[np.argsort(error[missed])[-_JOIN // 4 :]]
+        return np.unique(np.concatenate([known, some, worst]))
+
+    return (
+        joined(far[0], error_x * (y.share @ error_y)),
+        joined(far[1], error_y * (x.share @ error_x)),
+    )
+
+
+def _count(far: list[_Far]) -> int:
+    return sum(len(types) for sides in far for types in sides)
+
+
+def _least(x: _Side, y: _Side, tolerance: float) -> float:
+    """What is left of a pivot at least: what rounding leaves of the largest type is none."""
+    return max(tolerance, 16.0 * _EPS * max(x.rho.max(), y.rho.max()) ** 2)
+
+
+def _cut(x: _Side, y: _Side, far: _Far, tolerance: float, max_rank: int) -> _Cut | None:
+    """Pivots and axes of a group; ``None`` where no ``max_rank`` features would do."""
+    found = _basis(x, y, far, _least(x, y, tolerance), max_rank)
+    if found is None:
+        return None
+    basis, sampled_x, sampled_y = found
+    axes, lost = _axes(sampled_x, sampled_y)
+    rank = max(1, int(np.sum(lost > _UNSEEN * tolerance)))
+    return _Cut(basis._replace(change=axes.T @ basis.change), rank, lost)
+
+
+def _too_low(cuts: list[_Cut], max_rank: int) -> RankTooLow:
+    """What these cuts take, and what sharing ``max_rank`` features among them would leave."""
+    total = sum(cut.rank for cut in cuts)
+    shared = (cut.lost[min(cut.rank, max(1, max_rank * cut.rank // total)) - 1] for cut in cuts)
+    return RankTooLow(total, float(sum(shared)))
 
 
 def _basis(
-    x: _Side, y: _Side, far: tuple[np.ndarray, np.ndarray], tolerance: float, max_rank: int
+    x: _Side, y: _Side, far: _Far, tolerance: float, max_rank: int
 ) -> tuple[_Basis, _Sampled, _Sampled] | None:
     """Pivots and factor by complete pivoting on a sample of both sides and what lies far out."""
     rng = np.random.default_rng(0)
@@ -292,41 +361,45 @@ def _rounded(count: int) -> int:
     return -(-count // unit) * unit
 
 
-def _padded(pivots: np.ndarray, change: np.ndarray, max_rank: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same with features of zero and pivots that do nothing, up to round numbers of them."""
-    rank, count = change.shape
-    more, features = (0, _rounded(count) - count), (0, min(_rounded(rank), max_rank) - rank)
-    return np.pad(pivots, (more, (0, 0))), np.pad(change, (features, more))
+def _padded(basis: _Basis, rank: int) -> _Basis:
+    """So many features, and pivots that do nothing up to a round number of them."""
+    count = len(basis.pivots)
+    more, features = (0, _rounded(count) - count), (0, max(0, rank - count))
+    return _Basis(
+        np.pad(basis.pivots, (more, (0, 0))),
+        np.pad(basis.change[:rank], (features, more)),
+        basis.growth,
+    )
+
+
+class _Table(NamedTuple):
+    """Features and errors of both sides."""
+
+    features: tuple[jax.Array, jax.Array]  # (rank, N), (rank, J)
+    errors: tuple[jax.Array, jax.Array]  # (N,), (J,)
 
 
 @jax.jit
-def _tables(
-    points: tuple[jax.Array, jax.Array],
-    rho: tuple[jax.Array, jax.Array],
-    pivots: jax.Array,
-    change: jax.Array,
-    growth: jax.Array,
-) -> list[tuple[jax.Array, jax.Array]]:
-    """Features and errors of both sides."""
-    return [_features(*side, pivots, change, growth) for side in zip(points, rho, strict=True)]
+def _tables(points_x: jax.Array, points_y: jax.Array, basis: _Basis) -> _Table:
+    left, error_x = _features(points_x, basis)
+    right, error_y = _features(points_y, basis)
+    return _Table((left, right), (error_x, error_y))
 
 
-def _features(
-    points: jax.Array, rho: jax.Array, pivots: jax.Array, change: jax.Array, growth: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def _features(points: jax.Array, basis: _Basis) -> tuple[jax.Array, jax.Array]:
     """Features ``(rank, n)``, and each type's share of the error, ``(n,)``."""
-    count, block = len(rho), min(len(rho), max(1, _BLOCK // len(pivots)))
+    pivots, change, growth = basis
+    count, block = len(points), min(len(points), max(1, _BLOCK // len(pivots)))
+    rounding = (2.0 * len(pivots) ** 0.5 + 8.0 + growth) * _EPS
 
     def further(k: jax.Array, done: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         start = jnp.minimum(k * block, count - block)  # the last block repeats some of another
         part = lax.dynamic_slice_in_dim(points, start, block)
-        scale = lax.dynamic_slice_in_dim(rho, start, block)
-        distance = sum(
-            (pivots[:, axis, None] - part[None, :, axis]) ** 2 for axis in range(points.shape[1])
-        )
-        features = change @ (jnp.exp(-0.5 * distance) * scale[None, :])
-        remainder = jnp.maximum(scale**2 - jnp.sum(features**2, axis=0), 0.0)
-        rounding = (2.0 * len(pivots) ** 0.5 + 8.0 + growth) * _EPS * scale**2
+        distance = jnp.zeros((len(pivots), block))
+        for axis in range(points.shape[1]):
+            distance += (pivots[:, axis, None] - part[None, :, axis]) ** 2
+        features = change @ jnp.exp(-0.5 * distance)
+        remainder = jnp.maximum(1.0 - jnp.sum(features**2, axis=0), 0.0)
         return (
             lax.dynamic_update_slice_in_dim(done[0], features, start, axis=1),
             lax.dynamic_update_slice_in_dim(done[1], jnp.sqrt(remainder + rounding), start, axis=0),
@@ -334,3 +407,8 @@ def _features(
 
     empty = jnp.zeros((len(change), count)), jnp.zeros(count)
     return lax.fori_loop(0, -(-count // block), further, empty)
+
+
+@jax.jit
+def _root_of_squares(errors: tuple[jax.Array, ...]) -> jax.Array:
+    return jnp.sqrt(sum(error**2 for error in errors))

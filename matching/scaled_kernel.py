@@ -31,7 +31,7 @@ class Table(Protocol):
 
     @property
     def rank(self) -> int:
-        """A bound on the rank."""
+        """Numbers that are kept of each row."""
 
     def times(self, values: jax.Array) -> jax.Array:
         """``table values``, from ``(J, k)`` to ``(N, k)``."""
@@ -46,25 +46,38 @@ class Table(Protocol):
 @partial(register_dataclass, data_fields=["left", "right"], meta_fields=[])
 @dataclass(frozen=True)
 class Features:
-    """``table_ij = Σ_k left_ki right_kj``; a feature is a row, which lies together in memory."""
+    """``table_ij = Π_g Σ_k left_gki right_gkj`` over one group of features or two.
 
-    left: jax.Array  # (rank, N)
-    right: jax.Array  # (rank, J)
+    A feature is a row, which lies together in memory. The products of two groups' features are
+    summed by matrix products and never formed: they cost time, of which they take little, and no
+    memory.
+    """
+
+    left: tuple[jax.Array, ...]  # of each group (rank, N)
+    right: tuple[jax.Array, ...]  # of each group (rank, J)
 
     name = "low rank"
 
     @property
     def rank(self) -> int:  # noqa: D102
-        return len(self.left)
+        return sum(len(features) for features in self.left)
 
     def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
-        return ((self.right @ values).T @ self.left).T  # along rows of both, as they lie in memory
+        if len(self.left) == 1:
+            return ((self.right[0] @ values).T @ self.left[0]).T
+        (left, far_left), (right, far_right) = self.left, self.right
+
+        def column(weights: jax.Array) -> jax.Array:
+            core = (right * weights) @ far_right.T  # a number for every product of features
+            return jnp.sum(left * (core @ far_left), axis=0)
+
+        return jax.vmap(column, 1, 1)(values)
 
     def flipped(self) -> "Features":  # noqa: D102
         return Features(self.right, self.left)
 
     def rows(self, start: int, stop: int) -> "Features":  # noqa: D102
-        return Features(self.left[:, start:stop], self.right)
+        return Features(tuple(features[:, start:stop] for features in self.left), self.right)
 
 
 @partial(register_dataclass, data_fields=["blocks"], meta_fields=["count", "transposed"])
