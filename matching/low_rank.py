@@ -28,6 +28,7 @@ import numpy as np
 from jax import lax
 from scipy.linalg.lapack import dpstrf, dtrtri
 
+from matching.arrays import on_device
 from matching.scaled_kernel import Features, ScaledKernel
 
 # The error asked for at first; margins are accepted at thirty times as much.
@@ -161,14 +162,10 @@ def low_rank_kernel(
         if attempt == _ATTEMPTS or _count(further) == _count(far):
             left, right = zip(*(table.features for table in tables), strict=True)
             errors_x, errors_y = zip(*(table.errors for table in tables), strict=True)
+            error_x, error_y = _root_of_squares((errors_x, errors_y))
+            types = on_device({"u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y})
             return ScaledKernel(
-                u=jnp.asarray(u),
-                v=jnp.asarray(v),
-                table=Features(left, right),
-                shift_x=jnp.asarray(shift_x),
-                shift_y=jnp.asarray(shift_y),
-                error_x=_root_of_squares(errors_x),
-                error_y=_root_of_squares(errors_y),
+                **types, table=Features(left, right), error_x=error_x, error_y=error_y
             )
         del tables  # two of each are never held
         far = further
@@ -410,5 +407,6 @@ def _features(points: jax.Array, basis: _Basis) -> tuple[jax.Array, jax.Array]:
 
 
 @jax.jit
-def _root_of_squares(errors: tuple[jax.Array, ...]) -> jax.Array:
-    return jnp.sqrt(sum(error**2 for error in errors))
+def _root_of_squares(sides: tuple[tuple[jax.Array, ...], ...]) -> list[jax.Array]:
+    """Of the errors of all groups, for each side."""
+    return [jnp.sqrt(sum(error**2 for error in errors)) for errors in sides]

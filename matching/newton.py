@@ -1,7 +1,7 @@
 """Damped Newton on the convex potential ``F``, with continuation in the taste scale.
 
-Where products of a large matrix are all that counts, iterated proportional fitting comes first: a
-sweep takes two of them, a step of Newton dozens.
+But where a small matrix is eliminated, iterated proportional fitting comes first: a sweep takes two
+products of the kernel, a step of Newton dozens.
 """
 
 from typing import NamedTuple
@@ -104,12 +104,11 @@ def _begin(
     tolerance: float,
     max_iter: int | jax.Array,
 ) -> _State:
-    """Where to begin, lowered and with a share of the money; or fitted, if that pays and does."""
+    """Where to begin: fitted, if that pays and does, else lowered and with a share of the money."""
     kappa = _first_stage(market)
     s, t = _from_below(market, start[0] * kappa, start[1] * kappa, kappa)
     infinite, no = jnp.asarray(jnp.inf), jnp.asarray(False)
-    few = min(len(s), len(t)) <= DIRECT and market.kernel.name == "dense"
-    if few or market.kernel.name == "low rank":
+    if min(len(s), len(t)) <= DIRECT and market.kernel.name == "dense":
         return _State(s, t, kappa, infinite, jnp.asarray(0), no)
     most = jnp.minimum(max_iter, _SWEEPS)
     fitted_s, fitted_t, sweeps = ipfp.iterate(market, start, tolerance, most)

@@ -1,8 +1,9 @@
 """One economy on several devices and hosts: worker types are shared out, firms are everywhere.
 
 A product over workers is a sum of parts, one a device, so that with the low-rank kernel an
-iteration communicates one vector as long as the rank, whatever the number of workers. The solver
-is that of a single device: the compiler splits it where its arrays are split.
+iteration communicates a number for each feature, or product of two groups' features, whatever the
+number of workers. The solver is that of a single device: the compiler splits it where its arrays
+are split.
 """
 
 from dataclasses import replace

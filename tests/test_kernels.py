@@ -64,7 +64,7 @@ def test_the_low_rank_bound_holds_for_every_entry(dimensions, reach):
 
 
 def _assert_bound_holds(kernel, u, v):
-    approximate = np.asarray(kernel.table.left.T @ kernel.table.right)
+    approximate = np.asarray(kernel.table.times(jnp.eye(len(v))))
     shifts = np.asarray(kernel.shift_x)[:, None] + np.asarray(kernel.shift_y)[None, :]
     gaussian = np.exp(u @ v.T - shifts)
     assert gaussian.max() <= 1.0 + 1e-9
@@ -141,7 +141,7 @@ def test_the_choice_follows_size_and_rank():
     assert isinstance(choose_kernel(_economy(2000, 1000, 4, 60.0)), DenseKernel)
 
 
-@pytest.mark.parametrize("workers", [1500, 1600])  # by their draws: affinity negative, positive
+@pytest.mark.parametrize("workers", [1500, 1700])  # by their draws: affinity negative, positive
 def test_a_low_rank_that_leaves_doubt_absorbs_the_potentials(workers, caplog):
     # matches concentrate in corners, where features made without them keep few digits
     economy = _economy(workers, 1200, 1, 50.0)
