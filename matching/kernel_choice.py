@@ -122,7 +122,7 @@ def kernel_of_factors(
             found = kernel.table.rank
             return KernelChoice(
                 kernel,
-                f"low rank: {cells:,} cells have numerical rank {found:,}, with an error of "
+                f"low rank: {cells:,} cells come of {found:,} features a type, with an error of "
                 f"{_mean_error(kernel, mass_x, mass_y):.0e} of the largest match at most; "
                 f"{budget.share(budget.low_rank(found))}",
             )

@@ -18,7 +18,6 @@ Where potentials are known errors count with them: with ``ρ_u ρ_v exp(−|u−
 matches, they are those of the margins.
 """
 
-import itertools
 import math
 from typing import Any, NamedTuple
 
@@ -54,7 +53,7 @@ _Far = tuple[np.ndarray, np.ndarray]
 
 
 class RankTooLow(NamedTuple):
-    """Why there is no low-rank kernel: the rank needed, if known, and the error at that allowed."""
+    """Why there is no low-rank kernel: the features needed, if known, and the error of few."""
 
     needed: int | None
     bound: float
@@ -138,7 +137,8 @@ def low_rank_kernel(
         for group in _groups(reach[alive])
     ]
     far = [(_extremes(x.points), _extremes(y.points)) for x, y in groups]
-    for attempt in itertools.count(1):
+    for _ in range(_ATTEMPTS):
+        tables: list[_Table] = []  # two of each are never held
         cuts = []
         for (x, y), outside in zip(groups, far, strict=True):
             cut = _cut(x, y, outside, tolerance, max_rank)
@@ -146,30 +146,27 @@ def low_rank_kernel(
                 return RankTooLow(None, math.inf)
             cuts.append(cut)
         ranks = [cut.rank for cut in cuts]
-        if sum(ranks) > max_rank or math.prod(ranks) > _DEAREST * max_rank:
+        if sum(ranks) > max_rank:
             return _too_low(cuts, max_rank)
+        if math.prod(ranks) > _DEAREST * max_rank:
+            return RankTooLow(None, math.inf)
         rounded = [_rounded(rank) for rank in ranks]
         if sum(rounded) <= max_rank:
             ranks = rounded
-        tables = [
-            _tables(x.points, y.points, _padded(cut.basis, rank))
-            for (x, y), cut, rank in zip(groups, cuts, ranks, strict=True)
-        ]
+        for (x, y), cut, rank in zip(groups, cuts, ranks, strict=True):
+            tables.append(_tables(x.points, y.points, _padded(cut.basis, rank)))
         further = [
             _with_missed(x, y, outside, table.errors, tolerance)
             for (x, y), outside, table in zip(groups, far, tables, strict=True)
         ]
-        if attempt == _ATTEMPTS or _count(further) == _count(far):
-            left, right = zip(*(table.features for table in tables), strict=True)
-            errors_x, errors_y = zip(*(table.errors for table in tables), strict=True)
-            error_x, error_y = _root_of_squares((errors_x, errors_y))
-            types = on_device({"u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y})
-            return ScaledKernel(
-                **types, table=Features(left, right), error_x=error_x, error_y=error_y
-            )
-        del tables  # two of each are never held
+        if _count(further) == _count(far):
+            break
         far = further
-    raise AssertionError("unreachable")
+    left, right = zip(*(table.features for table in tables), strict=True)
+    errors_x, errors_y = zip(*(table.errors for table in tables), strict=True)
+    error_x, error_y = _root_of_squares((errors_x, errors_y))
+    types = on_device({"u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y})
+    return ScaledKernel(**types, table=Features(left, right), error_x=error_x, error_y=error_y)
 
 
 def _rho(
@@ -265,8 +262,11 @@ def _cut(x: _Side, y: _Side, far: _Far, tolerance: float, max_rank: int) -> _Cut
 def _too_low(cuts: list[_Cut], max_rank: int) -> RankTooLow:
     """What these cuts take, and what sharing ``max_rank`` features among them would leave."""
     total = sum(cut.rank for cut in cuts)
-    shared = (cut.lost[min(cut.rank, max(1, max_rank * cut.rank // total)) - 1] for cut in cuts)
-    return RankTooLow(total, float(sum(shared)))
+    error = 0.0
+    for cut in cuts:
+        few = max(1, max_rank * cut.rank // total)
+        error += cut.lost[few : few + 1].sum()  # nothing where all of them are few
+    return RankTooLow(total, float(error))
 
 
 def _basis(
