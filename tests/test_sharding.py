@@ -1,5 +1,6 @@
 """One economy on several devices and in several processes: the same equilibrium, little talk."""
 
+import math
 import os
 import re
 import socket
@@ -8,6 +9,9 @@ import sys
 
 import numpy as np
 import pytest
+
+from matching import choose_kernel
+from tests.test_kernels import _economy
 
 SAME = 1e-12
 DEVICES = 4
@@ -22,7 +26,7 @@ from matching import sharding, solve_equilibrium, statistics
 from tests.test_kernels import _economy
 
 def economy():
-    return _economy(1203, 401, 1, 10.0)
+    return _economy(1203, 401, SKILLS, 10.0 / SKILLS)
 """
 
 _ON_DEVICES = """
@@ -58,8 +62,9 @@ np.savez(sys.argv[1], statistics=np.hstack(values), firms=np.asarray(shared.log_
 """
 
 
-def start(code, *arguments, flags=""):
-    command = [sys.executable, "-c", _START + code + _ANSWER, *map(str, arguments)]
+def start(code, skills, *arguments, flags=""):
+    code = _START.replace("SKILLS", str(skills)) + code + _ANSWER
+    command = [sys.executable, "-c", code, *map(str, arguments)]
     environment = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
@@ -69,16 +74,17 @@ def finish(process):
     assert process.returncode == 0, said[-3000:]
 
 
-@pytest.fixture(scope="module")
-def on_devices(tmp_path_factory):
-    """Answer and program of four simulated devices, checked against one device."""
+@pytest.fixture(scope="module", params=[1, 2])
+def on_devices(request, tmp_path_factory):
+    """Skills; answer and program of four simulated devices, checked against one device."""
     out = tmp_path_factory.mktemp("devices") / "answer.npz"
-    finish(start(_ON_DEVICES, out, flags=f"--xla_force_host_platform_device_count={DEVICES}"))
-    return np.load(out), (out.parent / "answer.npz.hlo").read_text()
+    flags = f"--xla_force_host_platform_device_count={DEVICES}"
+    finish(start(_ON_DEVICES, request.param, out, flags=flags))
+    return request.param, np.load(out), (out.parent / "answer.npz.hlo").read_text()
 
 
 def test_several_devices_give_the_equilibrium_of_one(on_devices):
-    answer, _ = on_devices
+    _, answer, _ = on_devices
     assert np.isfinite(answer["firms"]).all()
 
 
@@ -86,8 +92,9 @@ def test_several_processes_give_the_equilibrium_of_several_devices(on_devices, t
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
+    skills, answer, _ = on_devices
     outs = [tmp_path / f"{number}.npz" for number in range(2)]
-    processes = [start(_IN_PROCESSES, out, port, number) for number, out in enumerate(outs)]
+    processes = [start(_IN_PROCESSES, skills, out, port, number) for number, out in enumerate(outs)]
     try:
         for process in processes:
             finish(process)
@@ -95,17 +102,19 @@ def test_several_processes_give_the_equilibrium_of_several_devices(on_devices, t
         for process in processes:
             process.kill()
     for out in outs:
-        for key, values in on_devices[0].items():
+        for key, values in answer.items():
             np.testing.assert_allclose(np.load(out)[key], values, atol=SAME, rtol=SAME)
 
 
-def test_an_iteration_communicates_no_more_than_vectors_of_the_rank(on_devices):
-    _, program = on_devices
-    rank = 20  # of one skill and range 10, with room
+def test_an_iteration_communicates_no_more_than_products_of_features(on_devices):
+    skills, _, program = on_devices
+    table = choose_kernel(_economy(1203, 401, skills, 10.0 / skills), "low rank").table
+    products = math.prod(len(features) for features in table.left)
+    assert products < 300  # of 401 firms
     bodies = in_loops(program)
     sizes = [size for body in bodies for size in communicated(body)]
     assert sizes  # the parts do meet
-    assert max(sizes) <= 2 * rank  # two: both ends of the certificate at once
+    assert max(sizes) <= 2 * products  # two: both ends of the certificate at once
     gathered = [line for body in bodies for line in body if "all-gather" in line]
     assert not gathered
 
