@@ -1,7 +1,7 @@
 """Damped Newton on the convex potential ``F``, with continuation in the taste scale.
 
-But where a small matrix is eliminated, iterated proportional fitting comes first: a sweep takes two
-products of the kernel, a step of Newton dozens.
+Where products of a large matrix are all that counts, iterated proportional fitting comes first: a
+sweep takes two of them, a step of Newton dozens.
 """
 
 from typing import NamedTuple
@@ -105,23 +105,22 @@ def _begin(
     max_iter: int | jax.Array,
 ) -> _State:
     """Where to begin: fitted, if that pays and does, else lowered and with a share of the money."""
-    kappa = _first_stage(market)
-    s, t = _from_below(market, start[0] * kappa, start[1] * kappa, kappa)
-    infinite, no = jnp.asarray(jnp.inf), jnp.asarray(False)
-    if min(len(s), len(t)) <= DIRECT and market.kernel.name == "dense":
-        return _State(s, t, kappa, infinite, jnp.asarray(0), no)
+
+    def lowered(sweeps: jax.Array) -> _State:
+        kappa = _first_stage(market)
+        s, t = _from_below(market, start[0] * kappa, start[1] * kappa, kappa)
+        return _State(s, t, kappa, jnp.asarray(jnp.inf), sweeps, jnp.asarray(False))
+
+    few = min(map(len, start)) <= DIRECT and market.kernel.name == "dense"
+    if few or market.kernel.name == "low rank":
+        return lowered(jnp.asarray(0))
     most = jnp.minimum(max_iter, _SWEEPS)
-    fitted_s, fitted_t, sweeps = ipfp.iterate(market, start, tolerance, most)
-    met = (sweeps < most) & jnp.isfinite(fitted_s.sum() + fitted_t.sum())
+    s, t, sweeps = ipfp.iterate(market, start, tolerance, most)
+    met = (sweeps < most) & jnp.isfinite(s.sum() + t.sum())
     # where few are unmatched margins are met long before log f0 is known: a step tells
-    return _State(
-        s=jnp.where(met, fitted_s, s),
-        t=jnp.where(met, fitted_t, t),
-        kappa=jnp.where(met, 1.0, kappa),
-        residual=infinite,
-        iteration=sweeps,
-        done=met if not market.singles else no,
-    )
+    done = jnp.asarray(not market.singles)
+    fitted = _State(s, t, jnp.asarray(1.0), jnp.asarray(jnp.inf), sweeps, done)
+    return lax.cond(met, lambda: fitted, lambda: lowered(sweeps))
 
 
 def _first_stage(market: Market) -> jax.Array:
