@@ -139,11 +139,13 @@ def low_rank_kernel(
         for group in _groups(reach[alive])
     ]
     far = [(_extremes(x.points), _extremes(y.points)) for x, y in groups]
+    # what rounding leaves of the largest type is no pivot
+    least = max(tolerance, 16.0 * _EPS * max(rho_x.max(), rho_y.max()) ** 2)
     for _ in range(_ATTEMPTS):
         tables: list[_Table] = []  # two of each are never held
         cuts = []
         for (x, y), outside in zip(groups, far, strict=True):
-            cut = _cut(x, y, outside, tolerance, max_rank)
+            cut = _cut(x, y, outside, least, tolerance, max_rank)
             if cut is None:
                 return RankTooLow(None, math.inf)
             cuts.append(cut)
@@ -158,7 +160,7 @@ def low_rank_kernel(
         for (x, y), cut, rank in zip(groups, cuts, ranks, strict=True):
             tables.append(_tables(x.points, y.points, _padded(cut.basis, rank)))
         further = [
-            _with_missed(x, y, outside, table.errors, tolerance)
+            _with_missed(x, y, outside, table.errors, _ENOUGH * least)
             for (x, y), outside, table in zip(groups, far, tables, strict=True)
         ]
         if _count(further) == _count(far):
@@ -166,9 +168,16 @@ def low_rank_kernel(
         far = further
     left, right = zip(*(table.features for table in tables), strict=True)
     errors_x, errors_y = zip(*(table.errors for table in tables), strict=True)
-    error_x, error_y = _root_of_squares((errors_x, errors_y))
-    types = on_device({"u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y})
-    return ScaledKernel(**types, table=Features(left, right), error_x=error_x, error_y=error_y)
+    types = {
+        "u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y,
+        "error_x": _root_of_squares(errors_x), "error_y": _root_of_squares(errors_y),
+    }  # fmt: skip
+    return ScaledKernel(**on_device(types), table=Features(left, right))
+
+
+def _root_of_squares(errors: tuple[jax.Array, ...]) -> np.ndarray:
+    """Each type's share of the error of all groups, ``(n,)``."""
+    return np.sqrt(sum(np.asarray(error) ** 2 for error in errors))
 
 
 def _rho(
@@ -221,11 +230,10 @@ def _equal_spread(
 
 
 def _with_missed(
-    x: _Side, y: _Side, far: _Far, errors: tuple[jax.Array, jax.Array], tolerance: float
+    x: _Side, y: _Side, far: _Far, errors: tuple[jax.Array, jax.Array], most: float
 ) -> _Far:
-    """These types and some of those whose error is too large, the worst of them included."""
+    """These types and some of those whose error exceeds ``most``, the worst of them included."""
     error_x, error_y = x.rho * np.asarray(errors[0]), y.rho * np.asarray(errors[1])
-    most = _ENOUGH * _least(x, y, tolerance)
 
     def joined(known: np.ndarray, error: np.ndarray) -> np.ndarray:
         if not np.any(error > most):
@@ -245,14 +253,11 @@ def _count(far: list[_Far]) -> int:
     return sum(len(types) for sides in far for types in sides)
 
 
-def _least(x: _Side, y: _Side, tolerance: float) -> float:
-    """What is left of a pivot at least: what rounding leaves of the largest type is none."""
-    return max(tolerance, 16.0 * _EPS * max(x.rho.max(), y.rho.max()) ** 2)
-
-
-def _cut(x: _Side, y: _Side, far: _Far, tolerance: float, max_rank: int) -> _Cut | None:
+def _cut(
+    x: _Side, y: _Side, far: _Far, least: float, tolerance: float, max_rank: int
+) -> _Cut | None:
     """Pivots and axes of a group; ``None`` where no ``max_rank`` features would do."""
-    found = _basis(x, y, far, _least(x, y, tolerance), max_rank)
+    found = _basis(x, y, far, least, max_rank)
     if found is None:
         return None
     basis, sampled_x, sampled_y = found
@@ -402,9 +407,3 @@ def _features(points: jax.Array, basis: _Basis) -> tuple[jax.Array, jax.Array]:
 
     empty = jnp.zeros((len(change), count)), jnp.zeros(count)
     return lax.fori_loop(0, -(-count // block), further, empty)
-
-
-@jax.jit
-def _root_of_squares(sides: tuple[tuple[jax.Array, ...], ...]) -> list[jax.Array]:
-    """Of the errors of all groups, for each side."""
-    return [jnp.sqrt(sum(error**2 for error in errors)) for errors in sides]

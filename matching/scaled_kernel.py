@@ -68,9 +68,8 @@ class Features:
         (left, far_left), (right, far_right) = self.left, self.right
 
         def column(weights: jax.Array) -> jax.Array:
-            core = (
-                right * weights[None, :]
-            ) @ far_right.T  # a number for every product of features
+            # a number for every product of features
+            core = (right * weights[None, :]) @ far_right.T
             return jnp.sum(left * (core @ far_left), axis=0)
 
         return jax.vmap(column, 1, 1)(values)
