@@ -2,15 +2,16 @@
 
 import threading
 import time
+from contextlib import closing
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from shorematch.files.defects import InputError
-from shorematch.sweeps.plan import FAILED
+from shorematch.sweeps.plan import FAILED, read_plan
 from shorematch.sweeps.sweeping import sweep_file, sweep_status
-from shorematch.sweeps.workers import SchedulerLost
+from shorematch.sweeps.workers import Cluster, Here, SchedulerLost
 from tests.cluster import POISON, cluster, kill_worker
 from tests.test_sweeps import SWEEP, blocks, table, with_points, write_sweep
 
@@ -50,6 +51,25 @@ def test_a_worker_killed_on_the_way_changes_no_byte_of_the_table(workers, tmp_pa
     assert sweep_file(path, tmp_path / "here") == 0
     assert table(tmp_path / "out") == table(tmp_path / "here")
     assert [p.name for p in blocks(tmp_path / "out")] == [p.name for p in blocks(tmp_path / "here")]
+
+
+def test_what_died_with_its_worker_after_it_was_solved_is_solved_again(workers, tmp_path):
+    address, _, nannies = workers
+    plan = read_plan(write_sweep(tmp_path))
+    block = plan.blocks[0]
+    here = Here()
+    here.submit(plan, block)
+    with closing(Cluster(address)) as cluster:
+        cluster.submit(plan, block)
+        (task,) = cluster._running
+        task.result()
+        assert all(kill_worker(nanny) for nanny in nannies)
+        while task.status == "finished":
+            time.sleep(0.001)
+        ((piece, values),) = cluster.finished()
+    ((_, expected),) = here.finished()
+    assert piece == block
+    np.testing.assert_array_equal(values, expected)
 
 
 def test_a_point_that_fails_three_times_is_marked_and_the_rest_delivered(workers, tmp_path, capsys):

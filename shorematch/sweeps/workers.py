@@ -9,6 +9,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -177,20 +178,30 @@ class Cluster:
             task = self._ended.get(timeout=1.0)
         except queue.Empty:
             task = None
-        if self._client.status == "closed" or (task and task.status in ("cancelled", "lost")):
-            raise SchedulerLost(
-                f"The scheduler at {self._address} is gone. What was solved is stored; start a "
-                "scheduler and run the same command again to go on."
-            )
+        if self._client.status == "closed":
+            raise self._gone()
         if task is None:
             return
-        piece = self._running.pop(task)
-        if task.status == "error":
-            yield piece, _poison(task.exception())
+        outcome: np.ndarray | Exception
+        try:
+            # where a worker died with what it had solved this waits until another has solved it
+            made_by, outcome = task.result()
+        except Exception as error:
+            if task.status == "error":
+                outcome = _poison(error)
+            elif isinstance(error, (CancelledError, OSError)):
+                raise self._gone() from error
+            else:
+                raise
         else:
-            made_by, values = task.result()
             _require_same(made_by)
-            yield piece, values
+        yield self._running.pop(task), outcome
+
+    def _gone(self) -> SchedulerLost:
+        return SchedulerLost(
+            f"The scheduler at {self._address} is gone. What was solved is stored; start a "
+            "scheduler and run the same command again to go on."
+        )
 
     def _threads(self) -> int:
         """Threads of all workers that are there now."""
