@@ -45,6 +45,8 @@ _ENOUGH, _JOIN, _ATTEMPTS = 30.0, 256, 6
 _UNSEEN = 0.25
 # Features that are computed at a time.
 _BLOCK = 200_000
+# Types whose features a processor's cache holds.
+_AT_ONCE = 8192
 # Numbers of features are rounded up to so many leading bits: few programs serve all of them.
 _BITS = 4
 # Products of two groups' features are a matrix product's work, not memory's: so many pay.
@@ -172,7 +174,9 @@ def low_rank_kernel(
         "u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y,
         "error_x": _root_of_squares(errors_x), "error_y": _root_of_squares(errors_y),
     }  # fmt: skip
-    return ScaledKernel(**on_device(types), table=Features(left, right))
+    whole = jax.default_backend() != "cpu"
+    at_once = max(len(u), len(v)) if whole else _AT_ONCE
+    return ScaledKernel(**on_device(types), table=Features(left, right, at_once))
 
 
 def _root_of_squares(errors: tuple[jax.Array, ...]) -> np.ndarray:

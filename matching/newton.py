@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from matching import ipfp
+from matching.kernel import Kernel
 from matching.m_matrix import DIRECT, solve_margins
 from matching.market import (
     Market,
@@ -22,6 +23,7 @@ from matching.market import (
     rounding,
     step_length,
 )
+from matching.scaled_kernel import Features, ScaledKernel
 
 # Continuation starts where no log kernel entry that is money over λ exceeds this size.
 _GENTLE = 8.0
@@ -112,7 +114,7 @@ def _begin(
         return _State(s, t, kappa, jnp.asarray(jnp.inf), sweeps, jnp.asarray(False))
 
     few = min(map(len, start)) <= DIRECT and market.kernel.name == "dense"
-    if few or market.kernel.name == "low rank":
+    if few or (market.singles and _is_cheap(market.kernel)):
         return lowered(jnp.asarray(0))
     most = jnp.minimum(max_iter, _SWEEPS)
     s, t, sweeps = ipfp.iterate(market, start, tolerance, most)
@@ -121,6 +123,13 @@ def _begin(
     done = jnp.asarray(not market.singles)
     fitted = _State(s, t, jnp.asarray(1.0), jnp.asarray(jnp.inf), sweeps, done)
     return lax.cond(met, lambda: fitted, lambda: lowered(sweeps))
+
+
+def _is_cheap(kernel: Kernel) -> bool:
+    """Whether dozens of products take less than the roots of a few sweeps of fitting."""
+    if not isinstance(kernel, ScaledKernel):
+        return False
+    return isinstance(kernel.table, Features) and len(kernel.table.left) == 1
 
 
 def _first_stage(market: Market) -> jax.Array:

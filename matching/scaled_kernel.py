@@ -43,18 +43,19 @@ class Table(Protocol):
         """Some rows alone."""
 
 
-@partial(register_dataclass, data_fields=["left", "right"], meta_fields=[])
+@partial(register_dataclass, data_fields=["left", "right"], meta_fields=["at_once"])
 @dataclass(frozen=True)
 class Features:
     """``table_ij = Π_g Σ_k left_gki right_gkj`` over one group of features or two.
 
     A feature is a row, which lies together in memory. The products of two groups' features are
-    summed by matrix products and never formed: they cost time, of which they take little, and no
-    memory.
+    summed by matrix products and never formed, of so many types at once: they cost time, of which
+    they take little where those stay in a processor's cache, and no memory.
     """
 
     left: tuple[jax.Array, ...]  # of each group (rank, N)
     right: tuple[jax.Array, ...]  # of each group (rank, J)
+    at_once: int
 
     name = "low rank"
 
@@ -69,16 +70,54 @@ class Features:
 
         def column(weights: jax.Array) -> jax.Array:
             # a number for every product of features
-            core = (right * weights[None, :]) @ far_right.T
-            return jnp.sum(left * (core @ far_left), axis=0)
+            core = _weighted_gram(right, weights, far_right, self.at_once)
+            return _forms(left, core, far_left, self.at_once)
 
         return jax.vmap(column, 1, 1)(values)
 
     def flipped(self) -> "Features":  # noqa: D102
-        return Features(self.right, self.left)
+        return replace(self, left=self.right, right=self.left)
 
     def rows(self, start: int, stop: int) -> "Features":  # noqa: D102
-        return Features(tuple(features[:, start:stop] for features in self.left), self.right)
+        return replace(self, left=tuple(features[:, start:stop] for features in self.left))
+
+
+def _weighted_gram(a: jax.Array, weights: jax.Array, b: jax.Array, at_once: int) -> jax.Array:
+    """``Σ_i a_ki w_i b_li``, so many types at once."""
+
+    def part(start: Any, size: int) -> jax.Array:
+        some_a, some_b, some = (_slice(x, start, size) for x in (a, b, weights))
+        return (some_a * some) @ some_b.T
+
+    parts, rest = divmod(len(weights), at_once)
+    total = part(parts * at_once, rest)
+    if not parts:
+        return total
+    return lax.fori_loop(0, parts, lambda k, sum: sum + part(k * at_once, at_once), total)
+
+
+def _forms(a: jax.Array, core: jax.Array, b: jax.Array, at_once: int) -> jax.Array:
+    """``Σ_kl a_ki core_kl b_li`` of each type ``i``, so many at once."""
+
+    def part(start: Any, size: int) -> jax.Array:
+        return jnp.sum(_slice(a, start, size) * (core @ _slice(b, start, size)), axis=0)
+
+    count = a.shape[1]
+    if count <= at_once:
+        return part(0, count)
+
+    def further(k: jax.Array, done: jax.Array) -> jax.Array:
+        start = jnp.minimum(k * at_once, count - at_once)  # the last repeats some of another
+        return lax.dynamic_update_slice_in_dim(done, part(start, at_once), start, axis=0)
+
+    return lax.fori_loop(0, -(-count // at_once), further, jnp.zeros(count))
+
+
+def _slice(values: jax.Array, start: Any, size: int) -> jax.Array:
+    """So many of the last axis."""
+    if values.shape[-1] == size:
+        return values
+    return lax.dynamic_slice_in_dim(values, start, size, axis=-1)
 
 
 @partial(register_dataclass, data_fields=["blocks"], meta_fields=["count", "transposed"])

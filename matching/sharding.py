@@ -17,6 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from matching.economy import Economy, Origin
 from matching.equilibrium import Equilibrium
 from matching.kernel_choice import choose_kernel
+from matching.scaled_kernel import Features, ScaledKernel
 from matching.solve import solve_equilibrium
 
 _AXIS = "workers"
@@ -45,8 +46,12 @@ def solve_sharded(
     if mesh is None:
         mesh = Mesh(np.array(jax.devices()), (_AXIS,))
     filled = _filled_up(economy, mesh.size)
-    chosen = choose_kernel(filled, kernel)
     count = sum(len(origin.mass) for origin in filled.origins)
+    chosen = choose_kernel(filled, kernel)
+    if isinstance(chosen, ScaledKernel) and isinstance(chosen.table, Features):
+        # devices take their types at once, as parts of theirs would have to be sent around
+        most = max(count, len(filled.firms.mass))
+        chosen = replace(chosen, table=replace(chosen.table, at_once=most))
 
     def place(value: Any, lengths: set[int]) -> jax.Array:
         """Split the axis that is as long as the workers; no other axis has that length."""
