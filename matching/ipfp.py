@@ -20,8 +20,8 @@ from matching.market import Market, exponents
 # h(u) = log(e^u + e^{p+θu}) is convex with slope in [θ, 1] and at most log 2 at the start, so
 # Newton from the right never overshoots; eight steps reach rounding for every θ in (0, 1).
 _ROOT_STEPS = 8
-# Points that are mixed. Two that are nearly the same are told apart down to the root of this.
-_POINTS, _RIDGE = 6, 1e-10
+# Differences that are mixed. Those nearly parallel are told apart down to the root of this.
+_MIXED, _RIDGE = 5, 1e-10
 # How the level that a mixture's gap has to be under falls with each that counts.
 _FALL = 0.9
 # Rounding of log π moves margins by so much, relative to the terms in it; less is not aimed at.
@@ -35,9 +35,11 @@ class _State(NamedTuple):
     trial: jax.Array  # where to fit next
     plain: jax.Array  # where plain fitting leads from the last point that counted
     level: jax.Array  # what the gap of a mixture has to be under
-    points: jax.Array  # (_POINTS, J), the newest first
-    steps: jax.Array  # T(t) − t at each
-    known: jax.Array  # how many points there are to mix with the next one
+    fitted: jax.Array  # T(t), at the last point
+    away: jax.Array  # from each point to the next, (_MIXED, J): round and round
+    change: jax.Array  # of T(t) − t on the way
+    gram: jax.Array  # inner products of those changes
+    known: jax.Array  # how many differences there are to mix, the next one included
     iteration: jax.Array
 
 
@@ -80,9 +82,13 @@ def iterate(
         mixed = jnp.any(t != state.plain)
         counts = (gap <= state.level) | ~mixed
         level = jnp.where(mixed & counts, _FALL, 1.0) * state.level
-        points = jnp.roll(state.points, 1, axis=0).at[0].set(t)
-        steps = jnp.roll(state.steps, 1, axis=0).at[0].set(step)
-        mixture = _mixture(points, steps, state.known)
+        newest = state.iteration % _MIXED
+        change = state.change.at[newest].set(step - (state.fitted - state.t))
+        away = state.away.at[newest].set(t - state.t)
+        products = change @ change[newest]
+        gram = state.gram.at[newest].set(products).at[:, newest].set(products)
+        age = (newest - jnp.arange(_MIXED)) % _MIXED
+        mixture = fitted - _weights(gram, change @ step, age < state.known) @ (away + change)
         mixture = jnp.where(jnp.all(jnp.isfinite(mixture)), mixture, fitted)
         return _State(
             s=s,
@@ -91,8 +97,10 @@ def iterate(
             trial=jnp.where(counts, mixture, state.plain),
             plain=jnp.where(counts, fitted, state.plain),
             level=jnp.where(state.iteration == 0, gap, level),
-            points=points,
-            steps=steps,
+            fitted=fitted,
+            away=away,
+            change=change,
+            gram=gram,
             # of the points that led astray only the last says something of where plain fitting is
             known=jnp.where(counts, state.known + 1, 1),
             iteration=state.iteration + 1,
@@ -100,26 +108,21 @@ def iterate(
 
     s, t = start
     none, infinite = jnp.asarray(0), jnp.asarray(jnp.inf)
-    empty = jnp.zeros((_POINTS, len(t)))
-    state = _State(s, t, infinite, t, t, infinite, empty, empty, none, none)
+    empty, gram = jnp.zeros((_MIXED, len(t))), jnp.zeros((_MIXED, _MIXED))
+    state = _State(s, t, infinite, t, t, infinite, t, empty, empty, gram, none, none)
     state = lax.while_loop(unfinished, sweep, state)
     return state.s, state.t, state.iteration
 
 
-def _mixture(points: jax.Array, steps: jax.Array, known: jax.Array) -> jax.Array:
-    """Anderson's mixture of the first of these points ``(_POINTS, J)`` and ``known`` others.
+def _weights(gram: jax.Array, products: jax.Array, known: jax.Array) -> jax.Array:
+    """How much of each known change to take from a step for the rest to be least in squares.
 
-    The weights, which add up to one, make the mixture of their steps least in squares.
+    ``gram`` has the changes' inner products, ``products`` those with the step.
     """
-    others = (jnp.arange(1, len(points)) <= known)[:, None]
-    away = jnp.where(others, points[1:] - points[:1], 0.0)
-    change = jnp.where(others, steps[1:] - steps[:1], 0.0)
-    size = jnp.sqrt(jnp.sum(change**2, axis=1, keepdims=True))
-    size = jnp.where(size > 0, size, 1.0)
-    away, change = away / size, change / size
-    gram = change @ change.T + _RIDGE * jnp.eye(len(change))
-    weight = -jnp.linalg.solve(gram, change @ steps[0])
-    return points[0] + steps[0] + weight @ (away + change)
+    size = jnp.sqrt(jnp.diag(gram))
+    unit = jnp.where(known & (size > 0), 1.0 / jnp.where(size > 0, size, 1.0), 0.0)
+    gram = unit[:, None] * gram * unit[None, :] + _RIDGE * jnp.eye(len(gram))
+    return unit * jnp.linalg.solve(gram, unit * products)
 
 
 def half_step(p: jax.Array, theta: jax.Array, singles: bool = True) -> jax.Array:

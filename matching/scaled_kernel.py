@@ -87,7 +87,7 @@ def _weighted_gram(a: jax.Array, weights: jax.Array, b: jax.Array, at_once: int)
 
     def part(start: Any, size: int) -> jax.Array:
         some_a, some_b, some = (_slice(x, start, size) for x in (a, b, weights))
-        return (some_a * some) @ some_b.T
+        return (some_a * some[None, :]) @ some_b.T
 
     parts, rest = divmod(len(weights), at_once)
     total = part(parts * at_once, rest)
