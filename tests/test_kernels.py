@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -73,6 +74,20 @@ def _assert_bound_holds(kernel, u, v):
     slack = 4e-16 * (1.0 + np.abs(u @ v.T) + np.abs(shifts)) * gaussian
     assert np.all(np.abs(approximate - gaussian) <= bound + slack)
     return bound
+
+
+def test_products_of_features_are_the_same_however_many_types_are_at_once():
+    rng = np.random.default_rng(0)
+    u, v = rng.uniform(-1, 1, (300, 3)), rng.uniform(-1, 1, (200, 3))
+    table = low_rank_kernel(u, v).table
+    assert len(table.left) == 2
+    assert table.at_once > 300
+    parts = replace(table, at_once=64)
+    for whole, some in ((table, parts), (table.flipped(), parts.flipped())):
+        values = jnp.asarray(rng.normal(size=(some.right[0].shape[1], 2)))
+        np.testing.assert_allclose(some.times(values), whole.times(values), rtol=1e-12, atol=1e-12)
+        slopes = (jax.grad(lambda z, t=t: jnp.sum(t.times(z) ** 2))(values) for t in (whole, some))
+        np.testing.assert_allclose(*slopes, rtol=1e-11, atol=1e-11)
 
 
 def test_the_low_rank_bound_is_as_tight_for_types_far_from_all_others():
