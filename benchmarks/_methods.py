@@ -86,13 +86,13 @@ def shorematch(p: Problem) -> Solver:
             affinity=p.affinity, lambda_x=0.5, lambda_y=0.5, intensity_unit="density",
         )  # fmt: skip
         eq = solve_equilibrium(economy, throw=False)
-        row, column = 0.5 * eq.log_unmatched[0], 0.5 * eq.log_unmatched_firms
-        return np.asarray(row), np.asarray(column), float(eq.iterations)
+        row, column = np.asarray(eq.log_unmatched[0]), np.asarray(eq.log_unmatched_firms)
+        return 0.5 * row, 0.5 * column, float(eq.iterations)
 
     def fixed() -> Potentials:
         solution = solve_fixed_margins(Factors(p.x @ p.affinity, p.y), p.mass, p.mass, throw=False)
-        row, column = -solution.multiplier_x - p.constant, -solution.multiplier_y
-        return np.asarray(row), np.asarray(column), float(solution.iterations)
+        row, column = -np.asarray(solution.multiplier_x), -np.asarray(solution.multiplier_y)
+        return row - p.constant, column, float(solution.iterations)
 
     return with_singles if p.singles else fixed
 

@@ -46,7 +46,7 @@ _UNSEEN = 0.25
 # Features that are computed at a time.
 _BLOCK = 200_000
 # Types whose features a processor's cache holds.
-_AT_ONCE = 8192
+_AT_ONCE = 16_384
 # Numbers of features are rounded up to so many leading bits: few programs serve all of them.
 _BITS = 4
 # Products of two groups' features are a matrix product's work, not memory's: so many pay.
@@ -132,8 +132,8 @@ def low_rank_kernel(
     reach = np.abs(a).max(0) * np.abs(b).max(0)
     alive = reach > 4.0 * _EPS * (1.0 + reach.sum())
     a, b = a[:, alive], b[:, alive]
-    shift_x = u @ centre_v + 0.5 * np.sum(a**2, axis=1)
-    shift_y = dv @ centre_u + 0.5 * np.sum(b**2, axis=1)
+    shift_x = u @ centre_v + 0.5 * np.einsum("id,id->i", a, a)
+    shift_y = dv @ centre_u + 0.5 * np.einsum("jd,jd->j", b, b)
     rho_x, rho_y = _rho(shift_x, shift_y, log_density)
 
     groups = [
@@ -367,13 +367,12 @@ def _rounded(count: int) -> int:
 
 def _padded(basis: _Basis, rank: int) -> _Basis:
     """So many features, and pivots that do nothing up to a round number of them."""
-    count = len(basis.pivots)
-    more, features = (0, _rounded(count) - count), (0, max(0, rank - count))
-    return _Basis(
-        np.pad(basis.pivots, (more, (0, 0))),
-        np.pad(basis.change[:rank], (features, more)),
-        basis.growth,
-    )
+    count, dimensions = basis.pivots.shape
+    size = _rounded(count)
+    pivots, change = np.zeros((size, dimensions)), np.zeros((rank, size))
+    pivots[size - count :] = basis.pivots
+    change[:count, size - count :] = basis.change[:rank]
+    return _Basis(pivots, change, basis.growth)
 
 
 class _Table(NamedTuple):
