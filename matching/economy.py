@@ -180,7 +180,7 @@ def economy_defects(economy: Economy) -> Mapping[str, str]:
         if is_traced(value):
             return False
         array = np.asarray(value)
-        if not np.all(np.isfinite(array)):
+        if not np.isfinite(array).all():
             where = [int(i[0]) if len(i) else 0 for i in np.argwhere(~np.isfinite(array))[:3]]
             note(name, f"is not finite at position {', '.join(map(str, where))}; give a number")
             return False
@@ -190,10 +190,10 @@ def economy_defects(economy: Economy) -> Mapping[str, str]:
         if not finite(name, value, [(count,)]):
             return
         array = np.asarray(value)
-        if np.any(array < 0):
+        if (array < 0).any():
             where = ", ".join(str(int(i)) for i in np.flatnonzero(array < 0)[:3])
             note(name, f"is negative at type {where}; masses are zero or positive")
-        elif not np.any(array > 0):
+        elif not (array > 0).any():
             note(name, "has no positive mass; a side of the market is empty")
 
     affinity = economy.affinity

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import register_dataclass
 
-from matching.arrays import float64, is_traced, on_device
+from matching.arrays import float64, is_traced
 from matching.certificate import residuals
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
@@ -110,7 +110,7 @@ def solve_fixed_margins(
         affinity = Factors(*map(float64, log_affinity))
     else:
         affinity = float64(log_affinity)
-    affinity, f, g = on_device((affinity, float64(mass_x), float64(mass_y)))
+    f, g = float64(mass_x), float64(mass_y)
     if not is_traced((affinity, f, g)):
         defects = _defects(affinity, np.asarray(f), np.asarray(g))
         if defects:
@@ -203,7 +203,7 @@ def _defects(affinity: jax.Array | Factors, f: np.ndarray, g: np.ndarray) -> lis
         if isinstance(affinity, Factors):
             needed = f"{(*f.shape, 'd')} and {(*g.shape, 'd')} are needed"
         defects.append(f"log_affinity: has shape {shapes} where {needed}")
-    elif not _finite(arrays):
+    elif not all(map(_is_finite, arrays)):
         defects.append("log_affinity: is not finite everywhere; give a number for every pair")
     for name, mass in (("mass_x", f), ("mass_y", g)):
         if not np.all(np.isfinite(mass)) or np.any(mass < 0) or not np.any(mass > 0):
@@ -216,6 +216,7 @@ def _defects(affinity: jax.Array | Factors, f: np.ndarray, g: np.ndarray) -> lis
     return defects
 
 
-@jax.jit
-def _finite(arrays: tuple[jax.Array, ...]) -> jax.Array:
-    return jnp.all(jnp.stack([jnp.isfinite(array).all() for array in arrays]))
+def _is_finite(array: jax.Array) -> bool:
+    """Whether all are, found out where the array lies; its extremes are NaN if any number is."""
+    ends = array.min(initial=0.0), array.max(initial=0.0)
+    return bool(np.isfinite(ends).all())

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,6 @@ import numpy as np
 from matching.errors import InvalidInput
 from matching.kernel import Factors, Kernel, Matches, sums
 from matching.kernel_choice import kernel_of_factors, low_rank_of_factors
-from matching.low_rank import RankTooLow
 from matching.scaled_kernel import ScaledKernel, ScaledMatches
 from matching.status import Status
 from matching.streamed_kernel import StreamedKernel
@@ -60,15 +59,18 @@ def solve_by_kernels(
         return _within_memory(kernel, solve, start)
     chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory).kernel
     solution = _within_memory(chosen, solve, start)
-    if kernel != "auto" or chosen.name != "low rank" or solution.status == Status.CERTIFIED:
+    if kernel != "auto" or chosen.name != "low rank" or _is_certified(solution):
         return solution
     if np.isfinite(solution.max_residual):
         _LOG.info("the low-rank kernel left the solution uncertified; absorbing its potentials")
-        closer = _absorbing(pair, mass_x, mass_y, solution.all_matches)
+        found, start = _found(solution, mass_x, mass_y), solution.potentials
+        del chosen, solution  # two tables are never held
+        closer = low_rank_of_factors(
+            pair, *found.matched, _MORE * found.rank, found.log_density, _CLOSER
+        )
         if isinstance(closer, ScaledKernel):
-            start = solution.potentials
             solution = solve(closer, start)
-            if solution.status == Status.CERTIFIED:
+            if _is_certified(solution):
                 return solution
     exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory).kernel
     _LOG.warning(
@@ -101,10 +103,16 @@ def _within_memory(kernel: Kernel, solve: Callable[[Kernel, Any], _S], start: An
             _LOG.warning("memory ran out; going on with %d worker types at a time", kernel.block)
 
 
-def _absorbing(
-    pair: Factors, mass_x: jax.Array, mass_y: jax.Array, matches: Matches
-) -> ScaledKernel | RankTooLow:
-    """The low-rank kernel whose table is the density of these matches, centred on them."""
+class _Found(NamedTuple):
+    """What a low-rank kernel of the matches found needs to know of them."""
+
+    matched: tuple[jax.Array, jax.Array]  # the mass of each type that is, (N,) and (J,)
+    log_density: tuple[np.ndarray, np.ndarray]  # potentials of the density of matches
+    rank: int  # features that they were found with
+
+
+def _found(solution: _Solved, mass_x: jax.Array, mass_y: jax.Array) -> _Found:
+    matches = solution.all_matches
     assert isinstance(matches, ScaledMatches)
 
     def potential(exponent: jax.Array, mass: jax.Array) -> np.ndarray:
@@ -112,7 +120,12 @@ def _absorbing(
         least = log_density.min(where=mass > 0, initial=jnp.inf)
         return np.asarray(jnp.where(mass > 0, log_density, least))
 
-    density = potential(matches.row, mass_x), potential(matches.column, mass_y)
-    matched = sums(matches, (len(mass_x), len(mass_y)))
-    most = _MORE * matches.kernel.table.rank
-    return low_rank_of_factors(pair, *matched, most, density, _CLOSER)
+    return _Found(
+        sums(matches, (len(mass_x), len(mass_y))),
+        (potential(matches.row, mass_x), potential(matches.column, mass_y)),
+        matches.kernel.table.rank,
+    )
+
+
+def _is_certified(solution: _Solved) -> bool:
+    return int(np.asarray(solution.status)) == Status.CERTIFIED

@@ -19,6 +19,7 @@ matches, they are those of the margins.
 """
 
 import math
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
@@ -28,7 +29,6 @@ from jax import lax
 from scipy.linalg.lapack import dpstrf, dtrtri
 from scipy.spatial.distance import cdist
 
-from matching.arrays import on_device
 from matching.scaled_kernel import Features, ScaledKernel
 
 # The error asked for at first: margins are accepted at a thousand times as much, and lose digits
@@ -54,6 +54,8 @@ _DEAREST = 200
 
 # Types of both sides, by their numbers, which lie far out.
 _Far = tuple[np.ndarray, np.ndarray]
+# Each type's share of the error, of either side.
+_Errors = tuple[jax.Array, jax.Array]
 
 
 class RankTooLow(NamedTuple):
@@ -129,22 +131,22 @@ def low_rank_kernel(
     du, dv = u - centre_u, v - centre_v
     to_a, to_b = _equal_spread(du, share_x, dv, share_y)
     a, b = du @ to_a, dv @ to_b
-    reach = np.abs(a).max(0) * np.abs(b).max(0)
-    alive = reach > 4.0 * _EPS * (1.0 + reach.sum())
-    a, b = a[:, alive], b[:, alive]
-    shift_x = u @ centre_v + 0.5 * np.einsum("id,id->i", a, a)
-    shift_y = dv @ centre_u + 0.5 * np.einsum("jd,jd->j", b, b)
+    points = [(a[:, group], b[:, group]) for group in _groups(a, b)]
+    shift_x, shift_y = u @ centre_v, dv @ centre_u
+    for of_x, of_y in points:
+        shift_x += 0.5 * np.einsum("id,id->i", of_x, of_x)
+        shift_y += 0.5 * np.einsum("jd,jd->j", of_y, of_y)
     rho_x, rho_y = _rho(shift_x, shift_y, log_density)
 
-    groups = [
-        (_Side(a[:, group], rho_x, share_x), _Side(b[:, group], rho_y, share_y))
-        for group in _groups(reach[alive])
-    ]
+    groups = [(_Side(x, rho_x, share_x), _Side(y, rho_y, share_y)) for x, y in points]
     far = [(_extremes(x.points), _extremes(y.points)) for x, y in groups]
     # what rounding leaves of the largest type is no pivot
     least = max(tolerance, 16.0 * _EPS * max(rho_x.max(), rho_y.max()) ** 2)
-    for _ in range(_ATTEMPTS):
-        tables: list[_Table] = []  # two of each are never held
+    whole = jax.default_backend() != "cpu"
+    at_once = max(len(u), len(v)) if whole else _AT_ONCE
+    types = {"u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y}
+    attempts = _ATTEMPTS
+    while True:
         cuts = []
         for (x, y), outside in zip(groups, far, strict=True):
             cut = _cut(x, y, outside, least, tolerance, max_rank)
@@ -159,29 +161,17 @@ def low_rank_kernel(
         rounded = [_rounded(rank) for rank in ranks]
         if sum(rounded) <= max_rank:
             ranks = rounded
-        for (x, y), cut, rank in zip(groups, cuts, ranks, strict=True):
-            tables.append(_tables(x.points, y.points, _padded(cut.basis, rank)))
+        bases = [_padded(cut.basis, rank) for cut, rank in zip(cuts, ranks, strict=True)]
+        kernel, errors = _kernel(types, points, bases, at_once=at_once)
         further = [
-            _with_missed(x, y, outside, table.errors, _ENOUGH * least)
-            for (x, y), outside, table in zip(groups, far, tables, strict=True)
+            _with_missed(x, y, outside, error, _ENOUGH * least)
+            for (x, y), outside, error in zip(groups, far, errors, strict=True)
         ]
-        if _count(further) == _count(far):
-            break
+        attempts -= 1
+        if not attempts or _count(further) == _count(far):
+            return kernel
         far = further
-    left, right = zip(*(table.features for table in tables), strict=True)
-    errors_x, errors_y = zip(*(table.errors for table in tables), strict=True)
-    types = {
-        "u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y,
-        "error_x": _root_of_squares(errors_x), "error_y": _root_of_squares(errors_y),
-    }  # fmt: skip
-    whole = jax.default_backend() != "cpu"
-    at_once = max(len(u), len(v)) if whole else _AT_ONCE
-    return ScaledKernel(**on_device(types), table=Features(left, right, at_once))
-
-
-def _root_of_squares(errors: tuple[jax.Array, ...]) -> np.ndarray:
-    """Each type's share of the error of all groups, ``(n,)``."""
-    return np.sqrt(sum(np.asarray(error) ** 2 for error in errors))
+        del kernel  # two tables are never held
 
 
 def _rho(
@@ -195,10 +185,12 @@ def _rho(
     return np.exp(x - balance), np.exp(y + balance)
 
 
-def _groups(reach: np.ndarray) -> list[list[int]]:
-    """Coordinates of these reaches in two groups of much the same rank; one, where one is all."""
+def _groups(a: np.ndarray, b: np.ndarray) -> list[list[int]]:
+    """Coordinates that count, in two groups of much the same rank; one, where one is all."""
+    reach = np.abs(a).max(0) * np.abs(b).max(0)
+    count = np.sum(reach > 4.0 * _EPS * (1.0 + reach.sum()))
     groups: tuple[list[int], list[int]] = [], []
-    for coordinate in np.argsort(-reach, kind="stable").tolist():
+    for coordinate in np.argsort(-reach, kind="stable")[:count].tolist():
         first, second = (np.log1p(reach[group]).sum() if group else 0.0 for group in groups)
         groups[int(second < first)].append(coordinate)
     return [group for group in groups if group] or [[]]
@@ -206,10 +198,10 @@ def _groups(reach: np.ndarray) -> list[list[int]]:
 
 def _shares(count: int, weight: np.ndarray | None) -> np.ndarray:
     """Weights that add up to one, none of them zero, so that every direction of types counts."""
-    even = np.full(count, 1.0 / count)
-    if weight is None or not np.all(np.isfinite(weight)) or not weight.sum() > 0:
-        return even
-    return 0.99 * weight / weight.sum() + 0.01 * even
+    total = 0.0 if weight is None else weight.sum()
+    if weight is None or not 0 < total < np.inf:
+        return np.full(count, 1.0 / count)
+    return 0.99 / total * weight + 0.01 / count
 
 
 def _equal_spread(
@@ -233,9 +225,7 @@ def _equal_spread(
     return inverse_u @ (p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
 
 
-def _with_missed(
-    x: _Side, y: _Side, far: _Far, errors: tuple[jax.Array, jax.Array], most: float
-) -> _Far:
+def _with_missed(x: _Side, y: _Side, far: _Far, errors: _Errors, most: float) -> _Far:
     """These types and some of those whose error exceeds ``most``, the worst of them included."""
     error_x, error_y = x.rho * np.asarray(errors[0]), y.rho * np.asarray(errors[1])
 
@@ -284,11 +274,10 @@ def _basis(
     x: _Side, y: _Side, far: _Far, tolerance: float, max_rank: int
 ) -> tuple[_Basis, _Sampled, _Sampled] | None:
     """Pivots and factor by complete pivoting on a sample of both sides and what lies far out."""
-    rng = np.random.default_rng(0)
     count = _SAMPLE
     while True:
         some_x, some_y = (
-            side.some(np.union1d(_some(len(side.rho), count // 2, rng), outside))
+            side.some(np.union1d(_some(len(side.rho), count // 2), outside))
             for side, outside in zip((x, y), far, strict=True)
         )
         sample = np.vstack([some_x.points, some_y.points])
@@ -314,9 +303,12 @@ def _basis(
     )
 
 
-def _some(types: int, count: int, rng: np.random.Generator) -> np.ndarray:
+@lru_cache
+def _some(types: int, count: int) -> np.ndarray:
     """So many types, all different, or all that there are."""
-    return np.arange(types) if count >= types else rng.choice(types, count, replace=False)
+    if count >= types:
+        return np.arange(types)
+    return np.random.default_rng(0).choice(types, count, replace=False)
 
 
 def _extremes(points: np.ndarray) -> np.ndarray:
@@ -326,9 +318,8 @@ def _extremes(points: np.ndarray) -> np.ndarray:
     if dimensions > 1:
         oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))
         directions = np.vstack([directions, oblique])
-    projected = (points @ direction for direction in directions)
-    ends = [end for values in projected for end in (values.argmin(), values.argmax())]
-    return np.unique(np.array(ends, dtype=int))
+    projected = directions @ points.T
+    return np.unique([projected.argmin(1), projected.argmax(1)])
 
 
 def _gram(points: np.ndarray, rho: np.ndarray) -> np.ndarray:
@@ -375,18 +366,26 @@ def _padded(basis: _Basis, rank: int) -> _Basis:
     return _Basis(pivots, change, basis.growth)
 
 
-class _Table(NamedTuple):
-    """Features and errors of both sides."""
-
-    features: tuple[jax.Array, jax.Array]  # (rank, N), (rank, J)
-    errors: tuple[jax.Array, jax.Array]  # (N,), (J,)
-
-
-@jax.jit
-def _tables(points_x: jax.Array, points_y: jax.Array, basis: _Basis) -> _Table:
-    left, error_x = _features(points_x, basis)
-    right, error_y = _features(points_y, basis)
-    return _Table((left, right), (error_x, error_y))
+@partial(jax.jit, static_argnames="at_once")
+def _kernel(
+    types: dict[str, jax.Array],
+    points: list[tuple[jax.Array, jax.Array]],
+    bases: list[_Basis],
+    *,
+    at_once: int,
+) -> tuple[ScaledKernel, list[_Errors]]:
+    """The kernel of some groups' bases, and each group's errors."""
+    made = [
+        [_features(side, basis) for side in sides]
+        for sides, basis in zip(points, bases, strict=True)
+    ]
+    left, right = (tuple(side[0] for side in sides) for sides in zip(*made, strict=True))
+    errors = [(x[1], y[1]) for x, y in made]
+    error_x, error_y = (
+        jnp.sqrt(sum(error**2 for error in side)) for side in zip(*errors, strict=True)
+    )
+    table = Features(left, right, at_once)
+    return ScaledKernel(**types, table=table, error_x=error_x, error_y=error_y), errors
 
 
 def _features(points: jax.Array, basis: _Basis) -> tuple[jax.Array, jax.Array]:
