@@ -9,7 +9,6 @@ such a pair: the solutions for slightly more workers and fewer firms, and the re
 the rounding error of the excess on the unfavourable side.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -54,21 +53,25 @@ def certify(
     """Residuals, and an enclosure of the equilibrium around ``(s, t)``; infinite where unproven."""
     middle = _look(market, s, t)
     residual_x, residual_y = _residuals(market, middle.matched, middle.excess_x, middle.excess_y)
-    sides = jnp.array([1.0, -1.0])
-    # both ends are first sought from the middle: two right-hand sides of one system
-    steps = jax.vmap(partial(_step, market, middle))(sides)
-    ends = jax.vmap(partial(_one_end, market, most_steps))(sides, *steps)
+    # one step from the middle serves for both ends: far enough whatever the sign of its excess
+    ds, dt = _step(market, middle, jnp.abs(middle.excess_x), jnp.abs(middle.excess_y))
+    ends = [
+        _one_end(market, most_steps, side, s + side * ds, t - side * dt) for side in (1.0, -1.0)
+    ]
     active_x, active_y = active(market)
 
-    def widest(found: jax.Array, centre: jax.Array, active: jax.Array) -> jax.Array:
-        distance = jnp.abs(found - centre[None, :]).max(0)
-        return jnp.where(active, jnp.where(jnp.all(ends.proven), distance, jnp.inf), 0.0)
+    above, below = ends
+    proven = above.proven & below.proven
+
+    def widest(one: jax.Array, other: jax.Array, centre: jax.Array, active: jax.Array) -> jax.Array:
+        distance = jnp.maximum(jnp.abs(one - centre), jnp.abs(other - centre))
+        return jnp.where(active, jnp.where(proven, distance, jnp.inf), 0.0)
 
     return Certificate(
         residual_x=residual_x,
         residual_y=residual_y,
-        bound_s=widest(ends.s, s, active_x),
-        bound_t=widest(ends.t, t, active_y),
+        bound_s=widest(above.s, below.s, s, active_x),
+        bound_t=widest(above.t, below.t, t, active_y),
     )
 
 
@@ -108,19 +111,21 @@ class _End(NamedTuple):
 
 
 def _one_end(
-    market: Market, most_steps: int | jax.Array, side: jax.Array, s: jax.Array, t: jax.Array
+    market: Market, most_steps: int | jax.Array, side: float, s: jax.Array, t: jax.Array
 ) -> _End:
     """A point proven to lie above (``side`` 1) or below (−1) the equilibrium in ``(s, −t)``."""
 
     def onward(end: _End) -> _End:
-        s, t = _step(market, _look(market, end.s, end.t), side)
+        look = _look(market, end.s, end.t)
+        ds, dt = _step(market, look, -side * look.excess_x, side * look.excess_y)
+        s, t = end.s + side * ds, end.t - side * dt
         return _End(s, t, _beyond(market, s, t, side), end.steps + 1)
 
     first = _End(s, t, _beyond(market, s, t, side), jnp.asarray(1))
     return lax.while_loop(lambda end: ~end.proven & (end.steps < most_steps), onward, first)
 
 
-def _beyond(market: Market, s: jax.Array, t: jax.Array, side: jax.Array) -> jax.Array:
+def _beyond(market: Market, s: jax.Array, t: jax.Array, side: float) -> jax.Array:
     look = _look(market, s, t)
     active_x, active_y = active(market)
     missing_x = jnp.where(active_x, look.round_x - side * look.excess_x, 0.0)
@@ -128,18 +133,24 @@ def _beyond(market: Market, s: jax.Array, t: jax.Array, side: jax.Array) -> jax.
     return (missing_x.max() <= 0.0) & (missing_y.max() <= 0.0)
 
 
-def _step(market: Market, look: _Look, side: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Towards an excess of twice its rounding, so that what is reached survives it."""
+def _step(
+    market: Market, look: _Look, missing_x: jax.Array, missing_y: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """How far to move ``s`` to one side and ``t`` to the other, towards a rounding beyond zero.
+
+    Twice the rounding is aimed at, so that what is reached survives it; ``missing`` is what the
+    excess is short of zero.
+    """
     active_x, active_y = active(market)
-    ds, minus_dt = solve_margins(
+    ds, dt = solve_margins(
         look.matched,
         *gaps(market, look.s, look.t),
-        jnp.where(active_x, 2.0 * side * look.round_x - look.excess_x, 0.0),
-        jnp.where(active_y, 2.0 * side * look.round_y + look.excess_y, 0.0),
+        jnp.where(active_x, 2.0 * look.round_x + missing_x, 0.0),
+        jnp.where(active_y, 2.0 * look.round_y + missing_y, 0.0),
         tolerance=_INEXACT,
     )
-    length = step_length(largest_change(market, ds, -minus_dt))
-    return look.s + length * ds, look.t - length * minus_dt
+    length = step_length(largest_change(market, ds, -dt))
+    return length * ds, length * dt
 
 
 def _look(market: Market, s: jax.Array, t: jax.Array) -> _Look:

@@ -14,12 +14,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.linalg import solve
 
-from matching.market import Market, exponents
+from matching.first_guess import first_guess
+from matching.market import Market, log_demands
 
-# h(u) = log(e^u + e^{p+θu}) is convex with slope in [θ, 1] and at most log 2 at the start, so
-# Newton from the right never overshoots; eight steps reach rounding for every θ in (0, 1).
-_ROOT_STEPS = 8
+# h(u) = log(e^u + e^{p+θu}) has a slope in [θ, 1] and a root near −log(1 + e^{p/θ}), from which
+# Halley's steps reach rounding in so many and one for every leading zero of θ, and one more.
+_ROOT_STEPS = 2
 # Differences that are mixed. Those nearly parallel are told apart down to the root of this.
 _MIXED, _RIDGE = 5, 1e-10
 # How the level that a mixture's gap has to be under falls with each that counts.
@@ -33,10 +35,11 @@ class _State(NamedTuple):
     t: jax.Array  # with s, the pair whose residual was measured
     residual: jax.Array
     trial: jax.Array  # where to fit next
+    mixed: jax.Array  # whether that is a mixture
     plain: jax.Array  # where plain fitting leads from the last point that counted
     level: jax.Array  # what the gap of a mixture has to be under
     fitted: jax.Array  # T(t), at the last point
-    away: jax.Array  # from each point to the next, (_MIXED, J): round and round
+    moved: jax.Array  # from T(t) at each point to that at the next, (_MIXED, J): round and round
     change: jax.Array  # of T(t) − t on the way
     gram: jax.Array  # inner products of those changes
     known: jax.Array  # how many differences there are to mix, the next one included
@@ -45,7 +48,7 @@ class _State(NamedTuple):
 
 def iterate(
     market: Market,
-    start: tuple[jax.Array, jax.Array],
+    start: tuple[jax.Array, jax.Array] | None,
     tolerance: float,
     max_iter: int | jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -54,20 +57,17 @@ def iterate(
     ``tolerance`` bounds the relative residual of the firms' margins; the workers' hold exactly
     after each half step. An iteration is one half step of each side.
     """
-    none_x, none_y = jnp.zeros_like(market.mass_x), jnp.zeros_like(market.mass_y)
-    kernel, weight_x, weight_y = exponents(market, none_x, none_y)
-    share_x, share_y = weight_x - jnp.log(market.mass_x), weight_y - jnp.log(market.mass_y)
+    of_workers, of_firms = log_demands(market)
     enough = jnp.maximum(tolerance, _ROUNDING * market.magnitude)
 
-    def workers(t: jax.Array) -> jax.Array:
-        return half_step(share_x + kernel.log_row_sums(weight_y + t), market.theta, market.singles)
-
     def firms(s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
-        p = share_y + kernel.log_column_sums(weight_x + s)
-        left_over = jnp.expm1(t / (1.0 - market.theta)) if market.singles else -1.0
-        inactive = jnp.isneginf(p)
-        residual = jnp.where(inactive, 0.0, jnp.abs(jnp.exp(p + t) + left_over))
-        return half_step(p, 1.0 - market.theta, market.singles), residual.max()
+        """``T(t)``, and by how much each margin is missed at ``t``, of its mass; to first order."""
+        p = of_firms(s)
+        fitted = half_step(p, 1.0 - market.theta, market.singles)
+        if not market.singles:
+            return fitted, fitted - t
+        excess = jnp.exp(p + t) + jnp.expm1(t / (1.0 - market.theta))
+        return fitted, jnp.where(jnp.isneginf(p), 0.0, excess)
 
     def unfinished(state: _State) -> jax.Array:
         # a NaN residual ends the loop; the certificate then reports it
@@ -75,30 +75,29 @@ def iterate(
 
     def sweep(state: _State) -> _State:
         t = state.trial
-        s = workers(t)
-        fitted, residual = firms(s, t)
+        s = half_step(of_workers(t), market.theta, market.singles)
+        fitted, excess = firms(s, t)
         step = fitted - t
         gap = jnp.abs(step).max()
-        mixed = jnp.any(t != state.plain)
-        counts = (gap <= state.level) | ~mixed
-        level = jnp.where(mixed & counts, _FALL, 1.0) * state.level
+        counts = (gap <= state.level) | ~state.mixed
+        level = jnp.where(state.mixed & counts, _FALL, 1.0) * state.level
         newest = state.iteration % _MIXED
         change = state.change.at[newest].set(step - (state.fitted - state.t))
-        away = state.away.at[newest].set(t - state.t)
+        moved = state.moved.at[newest].set(fitted - state.fitted)
         products = change @ change[newest]
         gram = state.gram.at[newest].set(products).at[:, newest].set(products)
         age = (newest - jnp.arange(_MIXED)) % _MIXED
-        mixture = fitted - _weights(gram, change @ step, age < state.known) @ (away + change)
-        mixture = jnp.where(jnp.all(jnp.isfinite(mixture)), mixture, fitted)
+        weights = _weights(gram, change @ step, age < state.known)
         return _State(
             s=s,
             t=t,
-            residual=residual,
-            trial=jnp.where(counts, mixture, state.plain),
+            residual=jnp.abs(excess).max(),
+            trial=jnp.where(counts, fitted - weights @ moved, state.plain),
+            mixed=counts & jnp.any(weights != 0.0),
             plain=jnp.where(counts, fitted, state.plain),
             level=jnp.where(state.iteration == 0, gap, level),
             fitted=fitted,
-            away=away,
+            moved=moved,
             change=change,
             gram=gram,
             # of the points that led astray only the last says something of where plain fitting is
@@ -106,10 +105,11 @@ def iterate(
             iteration=state.iteration + 1,
         )
 
-    s, t = start
+    s, t = first_guess(market) if start is None else start
     none, infinite = jnp.asarray(0), jnp.asarray(jnp.inf)
     empty, gram = jnp.zeros((_MIXED, len(t))), jnp.zeros((_MIXED, _MIXED))
-    state = _State(s, t, infinite, t, t, infinite, t, empty, empty, gram, none, none)
+    never = jnp.asarray(False)
+    state = _State(s, t, infinite, t, never, t, infinite, t, empty, empty, gram, none, none)
     state = lax.while_loop(unfinished, sweep, state)
     return state.s, state.t, state.iteration
 
@@ -117,12 +117,14 @@ def iterate(
 def _weights(gram: jax.Array, products: jax.Array, known: jax.Array) -> jax.Array:
     """How much of each known change to take from a step for the rest to be least in squares.
 
-    ``gram`` has the changes' inner products, ``products`` those with the step.
+    ``gram`` has the changes' inner products, ``products`` those with the step. None, where rounding
+    leaves no such weights.
     """
     size = jnp.sqrt(jnp.diag(gram))
     unit = jnp.where(known & (size > 0), 1.0 / jnp.where(size > 0, size, 1.0), 0.0)
     gram = unit[:, None] * gram * unit[None, :] + _RIDGE * jnp.eye(len(gram))
-    return unit * jnp.linalg.solve(gram, unit * products)
+    weights = unit * solve(gram, unit * products, assume_a="pos")
+    return jnp.where(jnp.all(jnp.isfinite(weights)), weights, 0.0)
 
 
 def half_step(p: jax.Array, theta: jax.Array, singles: bool = True) -> jax.Array:
@@ -136,17 +138,23 @@ def half_step(p: jax.Array, theta: jax.Array, singles: bool = True) -> jax.Array
         return jnp.where(jnp.isneginf(p), 0.0, -p)
 
     def closed_form(p: jax.Array) -> jax.Array:
-        # e^s = (−e^p + √(e^{2p}+4))/2, that is s = −asinh(e^p/2); −p where e^p would overflow
-        return jnp.where(p > 40.0, -p, -jnp.arcsinh(0.5 * jnp.exp(jnp.minimum(p, 40.0))))
+        # e^−s = (x + √(x²+4))/2 with x = e^p; −p where that would overflow
+        x = jnp.exp(jnp.minimum(p, 40.0))
+        beyond_one = 0.5 * (x + x**2 / (2.0 + jnp.sqrt(x**2 + 4.0)))
+        return jnp.where(p > 40.0, -p, -jnp.log1p(beyond_one))
 
     def root(p: jax.Array) -> jax.Array:
-        def newton(_: int, u: jax.Array) -> jax.Array:
-            single, match = u, p + theta * u
-            level = jnp.logaddexp(single, match)
-            slope = jnp.exp(single - level) + theta * jnp.exp(match - level)
-            return u - level / slope
+        def halley(_: jax.Array, u: jax.Array) -> jax.Array:
+            apart = p - (1.0 - theta) * u
+            smaller = jnp.exp(-jnp.abs(apart))
+            level = u + jnp.maximum(apart, 0.0) + jnp.log1p(smaller)
+            single = jnp.where(apart > 0, smaller, 1.0) / (1.0 + smaller)
+            slope = theta + (1.0 - theta) * single
+            bend = (1.0 - theta) ** 2 * single * (1.0 - single)
+            return u - 2.0 * level * slope / (2.0 * slope**2 - level * bend)
 
-        return theta * lax.fori_loop(0, _ROOT_STEPS, newton, jnp.minimum(0.0, -p / theta))
+        steps = _ROOT_STEPS + jnp.ceil(jnp.maximum(-jnp.log10(theta), 1.0)).astype(int)
+        return theta * lax.fori_loop(0, steps, halley, -jnp.logaddexp(0.0, p / theta))
 
     finite = jnp.where(jnp.isneginf(p), 0.0, p)
     return jnp.where(jnp.isneginf(p), 0.0, lax.cond(theta == 0.5, closed_form, root, finite))

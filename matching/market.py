@@ -12,6 +12,7 @@ the equilibrium is the minimum of the convex potential ``F``, where all margins 
 With matched margins given (no singles) the exponential terms are absent.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple
@@ -104,6 +105,7 @@ def market_of(economy: Economy, kernel: Kernel | None = None) -> Market:
     )
 
 
+@jax.jit
 def factors(economy: Economy) -> Factors:
     """``u (N, d)``, ``v (J, d)`` with ``u_i·v_j = x_i'Φy_j/λ``, origins stacked, d the smaller."""
     skills = jnp.concatenate([origin.skills for origin in economy.origins])
@@ -156,6 +158,22 @@ def exponents(
     row = kappa * market.log_worth_x + market.log_weight_x + s
     column = kappa * market.log_worth_y + market.log_weight_y + t
     return market.kernel.scaled(jnp.asarray(kappa)), row, column
+
+
+def log_demands(
+    market: Market, kappa: jax.Array | float = 1.0
+) -> tuple[Callable[[jax.Array], jax.Array], Callable[[jax.Array], jax.Array]]:
+    """What each type would match at a potential of zero, over its mass, in logs.
+
+    Of workers as a function of ``t``, and of firms as a function of ``s``.
+    """
+    none_x, none_y = jnp.zeros_like(market.mass_x), jnp.zeros_like(market.mass_y)
+    kernel, weight_x, weight_y = exponents(market, none_x, none_y, kappa)
+    share_x, share_y = weight_x - jnp.log(market.mass_x), weight_y - jnp.log(market.mass_y)
+    return (
+        lambda t: share_x + kernel.log_row_sums(weight_y + t),
+        lambda s: share_y + kernel.log_column_sums(weight_x + s),
+    )
 
 
 def unmatched(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:

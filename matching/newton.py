@@ -11,14 +11,15 @@ import jax.numpy as jnp
 from jax import lax
 
 from matching import ipfp
+from matching.first_guess import first_guess
 from matching.kernel import Kernel
 from matching.m_matrix import DIRECT, solve_margins
 from matching.market import (
     Market,
     excess,
-    exponents,
     gaps,
     largest_change,
+    log_demands,
     relative,
     rounding,
     step_length,
@@ -48,7 +49,7 @@ class _State(NamedTuple):
 
 def iterate(
     market: Market,
-    start: tuple[jax.Array, jax.Array],
+    start: tuple[jax.Array, jax.Array] | None,
     tolerance: float,
     max_iter: int | jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -102,7 +103,7 @@ def iterate(
 
 def _begin(
     market: Market,
-    start: tuple[jax.Array, jax.Array],
+    start: tuple[jax.Array, jax.Array] | None,
     tolerance: float,
     max_iter: int | jax.Array,
 ) -> _State:
@@ -110,10 +111,11 @@ def _begin(
 
     def lowered(sweeps: jax.Array) -> _State:
         kappa = _first_stage(market)
-        s, t = _from_below(market, start[0] * kappa, start[1] * kappa, kappa)
+        _, t = first_guess(market, kappa) if start is None else (start[0] * kappa, start[1] * kappa)
+        s, t = _from_below(market, t, kappa)
         return _State(s, t, kappa, jnp.asarray(jnp.inf), sweeps, jnp.asarray(False))
 
-    few = min(map(len, start)) <= DIRECT and market.kernel.name == "dense"
+    few = min(len(market.mass_x), len(market.mass_y)) <= DIRECT and market.kernel.name == "dense"
     if few or (market.singles and _is_cheap(market.kernel)):
         return lowered(jnp.asarray(0))
     most = jnp.minimum(max_iter, _SWEEPS)
@@ -140,15 +142,12 @@ def _first_stage(market: Market) -> jax.Array:
     return jnp.minimum(1.0, _GENTLE / jnp.maximum(jnp.nan_to_num(size), _GENTLE))
 
 
-def _from_below(
-    market: Market, s: jax.Array, t: jax.Array, kappa: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Lower the potentials until no type matches more than its mass.
+def _from_below(market: Market, t: jax.Array, kappa: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Fit workers to ``t``, then firms, downwards only, so that no type exceeds its mass.
 
     From above a damped step gains one log point, from below it gains any distance.
     """
-    kernel, row, column = exponents(market, s, t, kappa)
-    too_much = row + kernel.log_row_sums(column) - jnp.log(market.mass_x)
-    lower = jnp.maximum(too_much, 0.0)
-    too_much = column + kernel.log_column_sums(row - lower) - jnp.log(market.mass_y)
-    return s - lower, t - jnp.maximum(too_much, 0.0)
+    of_workers, of_firms = log_demands(market, kappa)
+    s = ipfp.half_step(of_workers(t), market.theta, market.singles)
+    fitted = ipfp.half_step(of_firms(s), 1.0 - market.theta, market.singles)
+    return s, jnp.minimum(t, fitted)

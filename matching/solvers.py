@@ -4,7 +4,6 @@ They share the kernel alone, but for large matrices, on which Newton begins with
 """
 
 import jax
-import jax.numpy as jnp
 
 from matching import ipfp, newton
 from matching.errors import InvalidInput
@@ -26,7 +25,5 @@ def find_potentials(
     """Potentials ``s (N,)``, ``t (J,)`` of a prepared market, and the number of iterations."""
     if solver not in SOLVERS:
         raise InvalidInput([f"solver: {solver!r} is unknown; choose from {sorted(SOLVERS)}"])
-    if start is None:
-        start = (jnp.zeros_like(market.log_weight_x), jnp.zeros_like(market.log_weight_y))
     limit = MAX_ITER[solver] if max_iter is None else max_iter
     return SOLVERS[solver](market, jax.lax.stop_gradient(start), _TOLERANCE, limit)
