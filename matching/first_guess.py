@@ -18,7 +18,7 @@ from jax.scipy.special import logsumexp
 from matching.market import Market, active, log_demands
 
 # Halvings of the range in which the unmatched shares lie; a guess need not be exact.
-_HALVINGS = 30
+_HALVINGS = 12
 
 
 def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> tuple[jax.Array, jax.Array]:
