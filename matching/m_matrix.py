@@ -40,7 +40,7 @@ def solve_margins(
     rhs_y: jax.Array,
     *,
     grounded: bool = False,
-    tolerance: float = _CG_TOLERANCE,
+    tolerance: float | jax.Array = _CG_TOLERANCE,
 ) -> tuple[jax.Array, jax.Array]:
     """Solve ``M [z_x; z_y] = [rhs_x; rhs_y]`` for matches ``π (N, J)`` and nonnegative gaps.
 
@@ -62,7 +62,7 @@ def _by_conjugate_gradients(
     rhs_x: jax.Array,
     rhs_y: jax.Array,
     grounded: bool,
-    tolerance: float,
+    tolerance: float | jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     ground = jnp.argmax(gap_y)
     if grounded:  # without the gap the system is singular, but consistent and better conditioned

@@ -28,8 +28,9 @@ from matching.scaled_kernel import Features, ScaledKernel
 
 # Continuation starts where no log kernel entry that is money over λ exceeds this size.
 _GENTLE = 8.0
-# Conjugate gradients leave this share of a step's residual; exact steps would cost more products.
-_INEXACT = 1e-4
+# Conjugate gradients leave so large a share of a step's residual at first, for exact steps would
+# cost more products; then, as Newton converges quadratically, the residual's own size, and no less.
+_INEXACT, _EXACT = 1e-4, 1e-7
 # A step that changes no exponent by more is the last.
 _LAST = 1e-7
 # A stage of the continuation is left as soon as Newton's steps are nearly whole.
@@ -76,7 +77,7 @@ def iterate(
         def direction() -> tuple[jax.Array, jax.Array]:
             ds, minus_dt = solve_margins(
                 matched, *gaps(market, s, t), -excess_x, excess_y,
-                grounded=not market.singles, tolerance=_INEXACT,
+                grounded=not market.singles, tolerance=jnp.clip(residual, _EXACT, _INEXACT),
             )  # fmt: skip
             return ds, -minus_dt
 
