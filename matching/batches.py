@@ -2,10 +2,10 @@
 
 Lanes are solved in chunks that fit a memory budget, padded to one size so that nothing is compiled
 twice, on as many threads as there are processors. The first chunks, each spread over all lanes,
-start from nothing; the next from what is predicted from those (:mod:`matching.prediction`), and all
-others from what is predicted from both, so that they need few steps and nearly the same number of
-them: a chunk runs until its slowest lane is done. The second wave tells how many steps are usual; a
-lane that takes longer is left, and finished later together with others like it.
+start from a first guess; the next from what those predict beyond it (:mod:`matching.prediction`),
+and all others from what is predicted from both, so that they need few steps and nearly the same
+number of them: a chunk runs until its slowest lane is done. The second wave tells how many steps
+are usual; a lane that takes longer is left, and finished later together with others like it.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,7 +24,9 @@ from matching.certificate import CERTIFICATE_STEPS
 from matching.economy import Economy
 from matching.equilibrium import Equilibrium
 from matching.errors import InvalidInput, require_float64
+from matching.first_guess import first_guess
 from matching.kernel_choice import choose_kernel
+from matching.market import market_of
 from matching.memory import available_bytes, gigabytes
 from matching.prediction import (
     Prediction,
@@ -56,7 +58,7 @@ class _Solved(NamedTuple):
     status: Any
     iterations: Any
     numbers: Any  # of the markets
-    potentials: Any  # s and t in one
+    beyond: Any  # the first guess: potentials s and t in one
 
 
 def solve_batch(economies: Economy, of: Callable[[Equilibrium], Any]) -> Any:
@@ -125,10 +127,12 @@ def _program(
     def lane(economy: Economy) -> _Solved:
         kernel = choose_kernel(economy, "dense")
         numbers = market_numbers(economy)
-        start = predicted(prediction, numbers, _sizes(economy))
+        guess = first_guess(market_of(economy, kernel))
+        further = predicted(prediction, numbers, _sizes(economy))
+        start = guess[0] + further[0], guess[1] + further[1]
         eq = equilibrium_of(economy, kernel, "newton", max_iter, start, certificate_steps)
-        potentials = jnp.concatenate(eq.potentials)
-        return _Solved(of(eq), eq.status, eq.iterations, numbers, potentials)
+        beyond = jnp.concatenate(eq.potentials) - jnp.concatenate(guess)
+        return _Solved(of(eq), eq.status, eq.iterations, numbers, beyond)
 
     return jax.vmap(lane)(economies)
 
@@ -173,7 +177,7 @@ def _learnt(
     met = [part.status <= Status.UNDETERMINED for part in solved]
     if not any(map(np.any, met)):
         return prediction, effort
-    known = [(part.numbers[ok], part.potentials[ok]) for part, ok in zip(solved, met, strict=True)]
+    known = [(part.numbers[ok], part.beyond[ok]) for part, ok in zip(solved, met, strict=True)]
     with one_blas_thread():
         return fit_prediction(prediction, *map(np.concatenate, zip(*known, strict=True))), effort
 

@@ -17,8 +17,8 @@ from jax.scipy.special import logsumexp
 
 from matching.market import Market, active, log_demands
 
-# Halvings of the range in which the unmatched shares lie; a guess need not be exact.
-_HALVINGS = 12
+# Newton's steps on that equation, which is concave in the log odds of a match.
+_STEPS = 6
 
 
 def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> tuple[jax.Array, jax.Array]:
@@ -32,22 +32,24 @@ def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> tuple[jax.Arr
     total_x, total_y = mass_x.sum(), jnp.where(active_y, market.mass_y, 0.0).sum()
     log_most = logsumexp(of_workers(none_y), b=mass_x)
     few = jnp.minimum(total_x, total_y)
+    log_few, beyond_x, beyond_y = jnp.log(few), jnp.log(total_x - few), jnp.log(total_y - few)
+    theta = market.theta
 
-    def potentials(z: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Those with a share ``1/(1+e^{−z})`` of the shorter side matched."""
-        left = few * sigmoid(-z)
-        left_x, left_y = (total_x - few + left) / total_x, (total_y - few + left) / total_y
-        return market.theta * jnp.log(left_x), (1.0 - market.theta) * jnp.log(left_y)
+    def unmatched(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Logs of the masses unmatched, of the shorter side first, at log odds ``z``."""
+        left = log_few + log_sigmoid(-z)
+        return left, jnp.logaddexp(beyond_x, left), jnp.logaddexp(beyond_y, left)
 
-    def halved(_: jax.Array, between: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        low, high = between
-        z = 0.5 * (low + high)
-        s, t = potentials(z)
-        too_many = jnp.log(few) + log_sigmoid(z) > log_most + s + t
-        return jnp.where(too_many, low, z), jnp.where(too_many, z, high)
+    def potentials(left_x: jax.Array, left_y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return theta * (left_x - jnp.log(total_x)), (1.0 - theta) * (left_y - jnp.log(total_y))
 
-    least = jnp.minimum(market.theta, 1.0 - market.theta)
-    most = (1.0 + jnp.abs(log_most - jnp.log(few))) / least
-    low, high = lax.fori_loop(0, _HALVINGS, halved, (-most, most))
-    s, t = potentials(0.5 * (low + high))
+    def step(_: int, z: jax.Array) -> jax.Array:
+        left, *sides = unmatched(z)
+        too_many = log_few + log_sigmoid(z) - log_most - sum(potentials(*sides))
+        from_x, from_y = (jnp.exp(left - side) for side in sides)
+        slope = sigmoid(-z) + sigmoid(z) * (theta * from_x + (1.0 - theta) * from_y)
+        return z - too_many / slope
+
+    z = lax.fori_loop(0, _STEPS, step, log_most - log_few)
+    s, t = potentials(*unmatched(z)[1:])
     return none_x + s, none_y + t

@@ -145,10 +145,10 @@ def half_step(p: jax.Array, theta: jax.Array, singles: bool = True) -> jax.Array
 
     def root(p: jax.Array) -> jax.Array:
         def halley(_: jax.Array, u: jax.Array) -> jax.Array:
-            apart = p - (1.0 - theta) * u
-            smaller = jnp.exp(-jnp.abs(apart))
-            level = u + jnp.maximum(apart, 0.0) + jnp.log1p(smaller)
-            single = jnp.where(apart > 0, smaller, 1.0) / (1.0 + smaller)
+            match = p + theta * u
+            smaller = jnp.exp(-jnp.abs(match - u))
+            level = jnp.maximum(match, u) + jnp.log1p(smaller)
+            single = jnp.where(match > u, smaller, 1.0) / (1.0 + smaller)
             slope = theta + (1.0 - theta) * single
             bend = (1.0 - theta) ** 2 * single * (1.0 - single)
             return u - 2.0 * level * slope / (2.0 * slope**2 - level * bend)

@@ -26,8 +26,8 @@ from matching.market import (
 )
 from matching.scaled_kernel import Features, ScaledKernel
 
-# Continuation starts where no log kernel entry that is money over λ exceeds this size.
-_GENTLE = 8.0
+# Continuation starts where no log affinity exceeds this size; levels are those of a first guess.
+_GENTLE = 20.0
 # Conjugate gradients leave so large a share of a step's residual at first, for exact steps would
 # cost more products; then, as Newton converges quadratically, the residual's own size, and no less.
 _INEXACT, _EXACT = 1e-4, 1e-7
@@ -137,10 +137,8 @@ def _is_cheap(kernel: Kernel) -> bool:
 
 def _first_stage(market: Market) -> jax.Array:
     """The share ``κ`` of money over ``λ`` to begin with; 1 where all of it is gentle."""
-    worth = jnp.abs(market.log_worth_x).max() + jnp.abs(market.log_worth_y).max()
-    largest = market.kernel.largest()
-    size = jnp.where(largest > 0, largest + worth, 0.0)
-    return jnp.minimum(1.0, _GENTLE / jnp.maximum(jnp.nan_to_num(size), _GENTLE))
+    size = jnp.nan_to_num(market.kernel.largest())
+    return jnp.minimum(1.0, _GENTLE / jnp.maximum(size, _GENTLE))
 
 
 def _from_below(market: Market, t: jax.Array, kappa: jax.Array) -> tuple[jax.Array, jax.Array]:

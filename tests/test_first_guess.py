@@ -1,0 +1,54 @@
+"""Where solvers begin, and the half steps by which they fit one side."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from matching import make_economy, make_firms, make_origin, solve_equilibrium
+from matching.first_guess import first_guess
+from matching.ipfp import half_step
+from matching.market import market_of
+
+
+def _economy(types, constant, theta, masses=(1.0, 1.0), reach=2.0):
+    rng = np.random.default_rng(5)
+    x, y = rng.uniform(-0.5, 0.5, (2, types, 1))
+    f, g = (total / types * np.ones(types) for total in masses)
+    return make_economy(
+        [make_origin(x, f, constant=constant)], make_firms(y, g), affinity=2.0 * reach,
+        lambda_x=theta, lambda_y=1.0 - theta, intensity_unit="density",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("theta", [0.01, 0.4, 0.5, 0.9])
+@pytest.mark.parametrize("masses", [(1.0, 1.0), (3.0, 1.0), (1.0, 50.0)])
+@pytest.mark.parametrize("constant", [-30.0, 0.0, 3.0, 100.0])
+def test_of_one_type_a_side_the_guess_is_the_equilibrium(theta, masses, constant):
+    economy = _economy(1, constant, theta, masses)
+    market = market_of(economy)
+    s, t = first_guess(market)
+    log_f0, log_g0 = jnp.log(masses[0]) + s / theta, jnp.log(masses[1]) + t / (1.0 - theta)
+    equilibrium = solve_equilibrium(economy)
+    for guess, true in (
+        (log_f0, equilibrium.log_unmatched[0]), (log_g0, equilibrium.log_unmatched_firms)
+    ):  # fmt: skip
+        np.testing.assert_allclose(guess, true, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["newton", "ipfp"])
+@pytest.mark.parametrize("kernel", ["dense", "low rank"])
+def test_few_iterations_are_left_where_few_are_unmatched(solver, kernel):
+    equilibrium = solve_equilibrium(_economy(400, 10.0, 0.3), solver, kernel=kernel)
+    assert jnp.exp(equilibrium.log_unmatched[0]).sum() < 1e-4
+    # either solver takes 24 and more from where all are unmatched
+    assert equilibrium.iterations <= 10
+
+
+@pytest.mark.parametrize("theta", [1e-6, 1e-3, 0.01, 0.099, 0.1, 0.3, 0.5, 0.7, 0.999, 1 - 1e-6])
+def test_half_steps_meet_margins_to_rounding_whatever_the_scales(theta):
+    p = np.concatenate([np.linspace(-700.0, 700.0, 2001), np.linspace(-20.0, 20.0, 2001)])
+    s = np.asarray(half_step(jnp.asarray(p), jnp.asarray(theta)), dtype=np.longdouble)
+    single, match = s / np.longdouble(theta), np.longdouble(1.0) * p + s
+    margin = np.logaddexp(single, match)
+    slope = np.exp(single - margin) / np.longdouble(theta) + np.exp(match - margin)
+    np.testing.assert_array_less(np.abs(margin / slope), 1e-13 * (1.0 + np.abs(p)))
