@@ -136,16 +136,16 @@ def match_pairs(
     """Match workers ``u (N, K)`` and jobs ``v (N, K)`` at ``A (K,)``; ``near`` saves sweeps."""
     if near is None:
         workers, jobs = _types(u), _types(v)
-        a, b = np.zeros(len(workers.number)), np.zeros(len(jobs.number))
+        b = np.zeros(len(jobs.number))
     else:  # of the same workers and jobs
         workers, jobs = near.workers, near.jobs
         change = interaction - near.interaction
-        a, b = near.type_a + near.type_da @ change, near.type_b + near.type_db @ change
+        b = near.type_b + near.type_db @ change
     log_x, log_y = np.log(workers.size), np.log(jobs.size)
     log_affinity = jnp.asarray(workers.factors * interaction) @ jnp.asarray(jobs.factors).T
     solution = solve_fixed_margins(
         log_affinity, workers.number / len(u), jobs.number / len(v), "ipfp", max_iter=2000,
-        throw=False, start=(jnp.asarray(a - log_x), jnp.asarray(b - log_y)),
+        throw=False, start=jnp.asarray(b - log_y),
     )  # fmt: skip
     # of one worker and one job, not of all of their types; of types of none it is infinite
     a, b = (

@@ -2,10 +2,10 @@
 
 Lanes are solved in chunks that fit a memory budget, padded to one size so that nothing is compiled
 twice, on as many threads as there are processors. The first chunks, each spread over all lanes,
-start from a first guess; the next from what those predict beyond it (:mod:`matching.prediction`),
-and all others from what is predicted from both, so that they need few steps and nearly the same
-number of them: a chunk runs until its slowest lane is done. The second wave tells how many steps
-are usual; a lane that takes longer is left, and finished later together with others like it.
+start from nothing; the next from what is predicted from those (:mod:`matching.prediction`), and all
+others from what is predicted from both, so that they need few steps and nearly the same number of
+them: a chunk runs until its slowest lane is done. The second wave tells how many steps are usual; a
+lane that takes longer is left, and finished later together with others like it.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,6 @@ from multiprocessing import cpu_count
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from matching.blas import one_blas_thread
@@ -24,9 +23,7 @@ from matching.certificate import CERTIFICATE_STEPS
 from matching.economy import Economy
 from matching.equilibrium import Equilibrium
 from matching.errors import InvalidInput, require_float64
-from matching.first_guess import first_guess
 from matching.kernel_choice import choose_kernel
-from matching.market import market_of
 from matching.memory import available_bytes, gigabytes
 from matching.prediction import (
     Prediction,
@@ -47,7 +44,8 @@ _MATRICES = 16
 _FEWEST = 8
 # Newton and certificate steps: the most that a lane gets, and what it gets before any is usual.
 _ALL, _FIRST = (MAX_ITER["newton"], CERTIFICATE_STEPS), (MAX_ITER["newton"], 1)
-# The last wave stops at the steps that this share of the lanes before it took.
+# The last wave stops at the steps that this share of the lanes before it took; so many of all
+# lanes, those that took the fewest, are learnt from.
 _USUAL = 0.9
 
 
@@ -58,7 +56,7 @@ class _Solved(NamedTuple):
     status: Any
     iterations: Any
     numbers: Any  # of the markets
-    beyond: Any  # the first guess: potentials s and t in one
+    potentials: Any  # of firms
 
 
 def solve_batch(economies: Economy, of: Callable[[Equilibrium], Any]) -> Any:
@@ -127,12 +125,9 @@ def _program(
     def lane(economy: Economy) -> _Solved:
         kernel = choose_kernel(economy, "dense")
         numbers = market_numbers(economy)
-        guess = first_guess(market_of(economy, kernel))
-        further = predicted(prediction, numbers, _sizes(economy))
-        start = guess[0] + further[0], guess[1] + further[1]
+        start = predicted(prediction, numbers)
         eq = equilibrium_of(economy, kernel, "newton", max_iter, start, certificate_steps)
-        beyond = jnp.concatenate(eq.potentials) - jnp.concatenate(guess)
-        return _Solved(of(eq), eq.status, eq.iterations, numbers, beyond)
+        return _Solved(of(eq), eq.status, eq.iterations, numbers, eq.potentials)
 
     return jax.vmap(lane)(economies)
 
@@ -164,7 +159,7 @@ def _keep(whole: Any, chunks: list[np.ndarray], solved: list[_Solved]) -> None:
 
 def _no_prediction(economies: Economy, lanes: int) -> Prediction:
     one = jax.tree.map(lambda x: x[0], economies)
-    return no_prediction(jax.eval_shape(market_numbers, one).size, _sizes(economies), lanes)
+    return no_prediction(jax.eval_shape(market_numbers, one).size, _sizes(economies)[1], lanes)
 
 
 def _learnt(
@@ -172,12 +167,14 @@ def _learnt(
 ) -> tuple[Prediction, tuple[int, int]]:
     """A prediction from all that is solved, and the steps that are usual in the last wave."""
     status, steps = (np.concatenate([part[k] for part in wave]) for k in (1, 2))
-    usual = int(np.quantile(steps, _USUAL)), 1
-    effort = usual if np.mean(status == Status.CERTIFIED) >= _USUAL else _ALL
-    met = [part.status <= Status.UNDETERMINED for part in solved]
+    usual = int(np.quantile(steps, _USUAL))
+    effort = (usual, 1) if np.mean(status == Status.CERTIFIED) >= _USUAL else _ALL
+    longest = np.quantile(np.concatenate([part.iterations for part in solved]), _USUAL)
+    # lanes unlike the others, which take long, would bend the polynomial to themselves
+    met = [(part.status <= Status.UNDETERMINED) & (part.iterations <= longest) for part in solved]
     if not any(map(np.any, met)):
         return prediction, effort
-    known = [(part.numbers[ok], part.beyond[ok]) for part, ok in zip(solved, met, strict=True)]
+    known = [(part.numbers[ok], part.potentials[ok]) for part, ok in zip(solved, met, strict=True)]
     with one_blas_thread():
         return fit_prediction(prediction, *map(np.concatenate, zip(*known, strict=True))), effort
 

@@ -57,17 +57,15 @@ class Equilibrium:
         return tuple(self.all_matches.rows(*ends) for ends in itertools.pairwise(starts))
 
     @property
-    def potentials(self) -> tuple[jax.Array, jax.Array]:
-        """What ``start`` takes: ``(λ_x/λ) log(f0/f̄)``, origins stacked, ``(λ_y/λ) log(g0/ḡ)``.
+    def potentials(self) -> jax.Array:
+        """What ``start`` takes: firms' ``(λ_y/λ) log(g0/ḡ)``, ``(J,)``.
 
         Zero for types of zero mass, and where a search has found nothing finite.
         """
         economy = self.economy
         theta = economy.lambda_x / economy.scale
-        mass = jnp.concatenate([o.mass for o in economy.origins])
-        s = theta * (jnp.concatenate(self.log_unmatched) - jnp.log(mass))
         t = (1.0 - theta) * (self.log_unmatched_firms - jnp.log(economy.firms.mass))
-        return jnp.where(jnp.isfinite(s), s, 0.0), jnp.where(jnp.isfinite(t), t, 0.0)
+        return jnp.where(jnp.isfinite(t), t, 0.0)
 
     @property
     def log_matches(self) -> tuple[jax.Array, ...]:

@@ -1,55 +1,61 @@
-"""Where to begin: as if all types of a side were one.
+"""Where to begin: as if all firms were alike.
 
-Of a mass ``F`` of workers and ``G`` of firms, all alike, ``m`` match. With ``M`` the matches were
-all of them unmatched as well,
+Their potential is then one number ``t``. Workers, each fitted to it, leave a mass ``U(t)`` of
+themselves unmatched, and firms ``V(t) = G e^{t/(1−θ)}``. Of ``F`` workers and ``G`` firms in all as
+many match on one side as on the other where
 
-    m = M (1 − m/F)^θ (1 − m/G)^{1−θ}:
+    V + max(F − G, 0) = U + max(G − F, 0),
 
-one equation for the unmatched shares, which give the potentials their level. Solvers that find the
-level themselves, where few are unmatched, take many iterations for it.
+of which the logs are nearly linear in ``t``. Solvers that look for this level themselves take many
+iterations where few are unmatched.
 """
 
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.nn import log_sigmoid, sigmoid
 from jax.scipy.special import logsumexp
 
+from matching.half_step import half_step
 from matching.market import Market, active, log_demands
 
-# Newton's steps on that equation, which is concave in the log odds of a match.
-_STEPS = 6
+# Steps of Newton on that equation, and workers that stand for all.
+_STEPS, _SAMPLE = 8, 256
 
 
-def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> tuple[jax.Array, jax.Array]:
-    """Potentials ``s (N,)``, ``t (J,)``, the same for all types of a side; zero without singles."""
+def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> jax.Array:
+    """Potentials ``t (J,)``, the same for all firms; zero without singles."""
     none_x, none_y = jnp.zeros_like(market.mass_x), jnp.zeros_like(market.mass_y)
     if not market.singles:
-        return none_x, none_y
-    of_workers, _ = log_demands(market, kappa)
-    active_x, active_y = active(market)
-    mass_x = jnp.where(active_x, market.mass_x, 0.0)
-    total_x, total_y = mass_x.sum(), jnp.where(active_y, market.mass_y, 0.0).sum()
-    log_most = logsumexp(of_workers(none_y), b=mass_x)
-    few = jnp.minimum(total_x, total_y)
-    log_few, beyond_x, beyond_y = jnp.log(few), jnp.log(total_x - few), jnp.log(total_y - few)
+        return none_y
     theta = market.theta
+    some = slice(None, None, max(1, len(none_x) // _SAMPLE))
+    demand = log_demands(market, kappa)[0](none_y)[some]
+    active_x, active_y = active(market)
+    mass_x, mass_y = (
+        jnp.where(active_x, market.mass_x, 0.0),
+        jnp.where(active_y, market.mass_y, 0.0),
+    )
+    workers, firms = mass_x.sum(), mass_y.sum()
+    log_mass = jnp.log(mass_x[some]) + jnp.log(workers / mass_x[some].sum())
+    beyond_x, beyond_y = (jnp.log(jnp.maximum(d, 0.0)) for d in (firms - workers, workers - firms))
 
-    def unmatched(z: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Logs of the masses unmatched, of the shorter side first, at log odds ``z``."""
-        left = log_few + log_sigmoid(-z)
-        return left, jnp.logaddexp(beyond_x, left), jnp.logaddexp(beyond_y, left)
+    def step(
+        _: int, state: tuple[jax.Array, jax.Array, jax.Array]
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        t, low, high = state
+        log_single = half_step(demand + t, theta) / theta
+        single, match = jnp.exp(log_single), -jnp.expm1(log_single)
+        left_x = jnp.logaddexp(logsumexp(log_mass + log_single), beyond_x)
+        log_firms = jnp.log(firms) + t / (1.0 - theta)
+        left_y = jnp.logaddexp(log_firms, beyond_y)
+        share = jnp.exp(log_mass + log_single - left_x)
+        slope = jnp.exp(log_firms - left_y) / (1.0 - theta)
+        slope += jnp.sum(share * match / (single + theta * match))
+        too_high = left_y - left_x
+        low, high = jnp.where(too_high < 0, t, low), jnp.where(too_high > 0, t, high)
+        t = t - too_high / slope
+        return jnp.where((low < t) & (t < high), t, 0.5 * (low + high)), low, high
 
-    def potentials(left_x: jax.Array, left_y: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return theta * (left_x - jnp.log(total_x)), (1.0 - theta) * (left_y - jnp.log(total_y))
-
-    def step(_: int, z: jax.Array) -> jax.Array:
-        left, *sides = unmatched(z)
-        too_many = log_few + log_sigmoid(z) - log_most - sum(potentials(*sides))
-        from_x, from_y = (jnp.exp(left - side) for side in sides)
-        slope = sigmoid(-z) + sigmoid(z) * (theta * from_x + (1.0 - theta) * from_y)
-        return z - too_many / slope
-
-    z = lax.fori_loop(0, _STEPS, step, log_most - log_few)
-    s, t = potentials(*unmatched(z)[1:])
-    return none_x + s, none_y + t
+    least = -(jnp.maximum(demand.max(), 0.0) + jnp.log1p(workers / firms) + 1.0)
+    t, _, _ = lax.fori_loop(0, _STEPS, step, (jnp.zeros(()), least, jnp.zeros(())))
+    return none_y + t

@@ -71,9 +71,9 @@ class FixedMargins:
         return jnp.maximum(self.residual_x.max(), self.residual_y.max())
 
     @property
-    def potentials(self) -> tuple[jax.Array, jax.Array]:
-        """What ``start`` takes to begin a neighbouring problem from this solution."""
-        return self.multiplier_x, self.multiplier_y
+    def potentials(self) -> jax.Array:
+        """What ``start`` takes to begin a neighbouring problem from this solution: ``b/λ``."""
+        return self.multiplier_y
 
 
 def solve_fixed_margins(
@@ -85,7 +85,7 @@ def solve_fixed_margins(
     kernel: str = "auto",
     max_iter: int | None = None,
     throw: bool = True,
-    start: tuple[jax.Array, jax.Array] | None = None,
+    start: jax.Array | None = None,
 ) -> FixedMargins:
     """Match given margins: maximise ``E_π[q]/λ − E_π[log π]`` over ``π ∈ M(f, g)``.
 
@@ -147,7 +147,7 @@ def _solve(
     kernel: Kernel,
     mass_x: jax.Array,
     mass_y: jax.Array,
-    start: tuple[jax.Array, jax.Array] | None,
+    start: jax.Array | None,
     *,
     solver: str,
     max_iter: int | None,
@@ -158,13 +158,9 @@ def _solve(
     else:
         magnitude = jnp.abs(affinity).max()
     market = market_of_margins(kernel, magnitude, mass_x, mass_y)
-    active_x, active_y = active(market)
+    _, active_y = active(market)
     if start is not None:
-        a, b = start
-        start = (
-            jnp.where(active_x, -a - market.log_weight_x, 0.0),
-            jnp.where(active_y, -b - market.log_weight_y, 0.0),
-        )
+        start = jnp.where(active_y, -start - market.log_weight_y, 0.0)
     search = prepared(market)
     s, t, iterations = find_potentials(search, solver, max_iter, start)
     residual_x, residual_y = residuals(search, s, t)

@@ -16,12 +16,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.linalg import solve
 
-from matching.first_guess import first_guess
+from matching.half_step import half_step
 from matching.market import Market, log_demands
 
-# h(u) = log(e^u + e^{p+θu}) has a slope in [θ, 1] and a root near −log(1 + e^{p/θ}), from which
-# Halley's steps reach rounding in so many and one for every leading zero of θ, and one more.
-_ROOT_STEPS = 2
 # Differences that are mixed. Those nearly parallel are told apart down to the root of this.
 _MIXED, _RIDGE = 5, 1e-10
 # How the level that a mixture's gap has to be under falls with each that counts.
@@ -48,11 +45,11 @@ class _State(NamedTuple):
 
 def iterate(
     market: Market,
-    start: tuple[jax.Array, jax.Array] | None,
+    start: jax.Array | None,
     tolerance: float,
     max_iter: int | jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Fit both sides until the margins are met; returns ``s, t, iterations``.
+    """Fit both sides until the margins are met, from firms' ``t``; returns ``s, t, iterations``.
 
     ``tolerance`` bounds the relative residual of the firms' margins; the workers' hold exactly
     after each half step. An iteration is one half step of each side.
@@ -105,7 +102,8 @@ def iterate(
             iteration=state.iteration + 1,
         )
 
-    s, t = first_guess(market) if start is None else start
+    s, t = jnp.zeros_like(market.mass_x), jnp.zeros_like(market.mass_y)
+    t = t if start is None else start
     none, infinite = jnp.asarray(0), jnp.asarray(jnp.inf)
     empty, gram = jnp.zeros((_MIXED, len(t))), jnp.zeros((_MIXED, _MIXED))
     never = jnp.asarray(False)
@@ -125,36 +123,3 @@ def _weights(gram: jax.Array, products: jax.Array, known: jax.Array) -> jax.Arra
     gram = unit[:, None] * gram * unit[None, :] + _RIDGE * jnp.eye(len(gram))
     weights = unit * solve(gram, unit * products, assume_a="pos")
     return jnp.where(jnp.all(jnp.isfinite(weights)), weights, 0.0)
-
-
-def half_step(p: jax.Array, theta: jax.Array, singles: bool = True) -> jax.Array:
-    """The potential ``s`` that meets one side's margins given the other side's.
-
-    Solves ``e^{s/θ} + e^{p+s} = 1``, the margin over its mass, ``p = log Σ K e^t − log f̄``. For
-    ``θ = ½`` it is a quadratic in ``e^s``; otherwise a monotone scalar root. Without singles
-    ``s = −p``.
-    """
-    if not singles:
-        return jnp.where(jnp.isneginf(p), 0.0, -p)
-
-    def closed_form(p: jax.Array) -> jax.Array:
-        # e^−s = (x + √(x²+4))/2 with x = e^p; −p where that would overflow
-        x = jnp.exp(jnp.minimum(p, 40.0))
-        beyond_one = 0.5 * (x + x**2 / (2.0 + jnp.sqrt(x**2 + 4.0)))
-        return jnp.where(p > 40.0, -p, -jnp.log1p(beyond_one))
-
-    def root(p: jax.Array) -> jax.Array:
-        def halley(_: jax.Array, u: jax.Array) -> jax.Array:
-            match = p + theta * u
-            smaller = jnp.exp(-jnp.abs(match - u))
-            level = jnp.maximum(match, u) + jnp.log1p(smaller)
-            single = jnp.where(match > u, smaller, 1.0) / (1.0 + smaller)
-            slope = theta + (1.0 - theta) * single
-            bend = (1.0 - theta) ** 2 * single * (1.0 - single)
-            return u - 2.0 * level * slope / (2.0 * slope**2 - level * bend)
-
-        steps = _ROOT_STEPS + jnp.ceil(jnp.maximum(-jnp.log10(theta), 1.0)).astype(int)
-        return theta * lax.fori_loop(0, steps, halley, -jnp.logaddexp(0.0, p / theta))
-
-    finite = jnp.where(jnp.isneginf(p), 0.0, p)
-    return jnp.where(jnp.isneginf(p), 0.0, lax.cond(theta == 0.5, closed_form, root, finite))

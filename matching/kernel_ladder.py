@@ -35,7 +35,7 @@ class _Solved(Protocol):
     @property
     def all_matches(self) -> Matches: ...
     @property
-    def potentials(self) -> tuple[jax.Array, jax.Array]: ...
+    def potentials(self) -> jax.Array: ...
 
 
 _S = TypeVar("_S", bound=_Solved)
@@ -52,8 +52,8 @@ def solve_by_kernels(
 ) -> _S:
     """Solve with a given kernel, or with the first of those that suit that is certified.
 
-    ``solve`` takes a kernel and potentials to start from. After a low rank that leaves a solution
-    uncertified comes a closer one, made for the types that it matched, then an exact kernel.
+    ``solve`` takes a kernel and firms' potentials to start from. After a low rank that leaves a
+    solution uncertified comes a closer one, made for the types that it matched, then an exact one.
     """
     if not isinstance(kernel, str):
         return _within_memory(kernel, solve, start)

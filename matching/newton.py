@@ -12,6 +12,7 @@ from jax import lax
 
 from matching import ipfp
 from matching.first_guess import first_guess
+from matching.half_step import half_step
 from matching.kernel import Kernel
 from matching.m_matrix import DIRECT, solve_margins
 from matching.market import (
@@ -50,11 +51,11 @@ class _State(NamedTuple):
 
 def iterate(
     market: Market,
-    start: tuple[jax.Array, jax.Array] | None,
+    start: jax.Array | None,
     tolerance: float,
     max_iter: int | jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Minimise ``F``; returns ``s, t, iterations``.
+    """Minimise ``F`` from firms' ``t``; returns ``s, t, iterations``.
 
     Steps are damped by :func:`~matching.market.step_length`, so they decrease ``F`` from anywhere
     without a line search. Iterations go on until the relative
@@ -104,7 +105,7 @@ def iterate(
 
 def _begin(
     market: Market,
-    start: tuple[jax.Array, jax.Array] | None,
+    start: jax.Array | None,
     tolerance: float,
     max_iter: int | jax.Array,
 ) -> _State:
@@ -112,7 +113,7 @@ def _begin(
 
     def lowered(sweeps: jax.Array) -> _State:
         kappa = _first_stage(market)
-        _, t = first_guess(market, kappa) if start is None else (start[0] * kappa, start[1] * kappa)
+        t = first_guess(market, kappa) if start is None else start * kappa
         s, t = _from_below(market, t, kappa)
         return _State(s, t, kappa, jnp.asarray(jnp.inf), sweeps, jnp.asarray(False))
 
@@ -120,7 +121,8 @@ def _begin(
     if few or (market.singles and _is_cheap(market.kernel)):
         return lowered(jnp.asarray(0))
     most = jnp.minimum(max_iter, _SWEEPS)
-    s, t, sweeps = ipfp.iterate(market, start, tolerance, most)
+    guess = first_guess(market) if start is None else start
+    s, t, sweeps = ipfp.iterate(market, guess, tolerance, most)
     met = (sweeps < most) & jnp.isfinite(s.sum() + t.sum())
     # where few are unmatched margins are met long before log f0 is known: a step tells
     done = jnp.asarray(not market.singles)
@@ -147,6 +149,6 @@ def _from_below(market: Market, t: jax.Array, kappa: jax.Array) -> tuple[jax.Arr
     From above a damped step gains one log point, from below it gains any distance.
     """
     of_workers, of_firms = log_demands(market, kappa)
-    s = ipfp.half_step(of_workers(t), market.theta, market.singles)
-    fitted = ipfp.half_step(of_firms(s), 1.0 - market.theta, market.singles)
+    s = half_step(of_workers(t), market.theta, market.singles)
+    fitted = half_step(of_firms(s), 1.0 - market.theta, market.singles)
     return s, jnp.minimum(t, fitted)

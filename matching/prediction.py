@@ -1,4 +1,4 @@
-"""Potentials of an economy predicted from solved ones: a polynomial in what varies among them.
+"""Firms' potentials predicted from solved economies: a polynomial in what varies among them.
 
 An equilibrium depends on an economy through the numbers of its market alone: output and outside
 options over ``λ`` come together with the intensities, so that ten parameters may vary the market in
@@ -35,9 +35,9 @@ class Prediction(NamedTuple):
     centre: np.ndarray  # (D,)
     directions: np.ndarray  # (D, R)
     factors: np.ndarray  # (T, _DEGREE), into z
-    coefficients: np.ndarray  # (T, N + J)
-    least: np.ndarray  # (N + J,)
-    most: np.ndarray  # (N + J,)
+    coefficients: np.ndarray  # (T, J)
+    least: np.ndarray  # (J,)
+    most: np.ndarray  # (J,)
 
 
 def market_numbers(economy: Economy) -> jax.Array:
@@ -50,35 +50,31 @@ def market_numbers(economy: Economy) -> jax.Array:
     ])  # fmt: skip
 
 
-def predicted(
-    prediction: Prediction, numbers: jax.Array, types: tuple[int, int]
-) -> tuple[jax.Array, jax.Array]:
-    """Potentials ``s (N,)``, ``t (J,)`` for the numbers ``(D,)`` of a market."""
+def predicted(prediction: Prediction, numbers: jax.Array) -> jax.Array:
+    """Potentials ``t (J,)`` for the numbers ``(D,)`` of a market."""
     z = (numbers - prediction.centre) @ jnp.asarray(prediction.directions)
     # what lies far outside, or is no number, is for the solver to find out
     z = jnp.concatenate([jnp.ones(1), jnp.clip(jnp.nan_to_num(z), -_FAR, _FAR)])
     terms = jnp.prod(z[prediction.factors], axis=1)
     potentials = terms @ jnp.asarray(prediction.coefficients)
-    potentials = jnp.clip(potentials, prediction.least, prediction.most)
-    s, t = jnp.split(potentials, types[:1])
-    return s, t
+    return jnp.clip(potentials, prediction.least, prediction.most)
 
 
-def no_prediction(numbers: int, types: tuple[int, int], lanes: int) -> Prediction:
+def no_prediction(numbers: int, firms: int, lanes: int) -> Prediction:
     """Zero potentials, in the form of a prediction from ``lanes`` economies or more."""
-    terms, potentials = max(1, lanes // _PER_TERM), sum(types)
+    terms = max(1, lanes // _PER_TERM)
     return Prediction(
         centre=np.zeros(numbers),
         directions=np.zeros((numbers, _DIRECTIONS)),
         factors=np.zeros((terms, _DEGREE), dtype=int),
-        coefficients=np.zeros((terms, potentials)),
-        least=np.zeros(potentials),
-        most=np.zeros(potentials),
+        coefficients=np.zeros((terms, firms)),
+        least=np.zeros(firms),
+        most=np.zeros(firms),
     )
 
 
 def fit_prediction(before: Prediction, numbers: np.ndarray, potentials: np.ndarray) -> Prediction:
-    """Fit to solved economies, ``numbers (B, D)``, ``potentials (B, N + J)``.
+    """Fit to solved economies, ``numbers (B, D)``, ``potentials (B, J)``.
 
     Terms of low degree come first, then those in the directions of the largest variation, as many
     as ``before`` has or the economies are enough for.

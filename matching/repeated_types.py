@@ -71,11 +71,9 @@ class MergedTypes:
         share = [parts.share for parts in self.origins]
         return Parts(jnp.concatenate(which), jnp.concatenate(share), count)
 
-    def start(self, potentials: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        """Potentials of the whole as those of the distinct types: equal types have equal ones."""
-        s, t = potentials
-        x, y = self.workers, self.firms
-        return jnp.zeros(x.count).at[x.which].set(s), jnp.zeros(y.count).at[y.which].set(t)
+    def start(self, potentials: jax.Array) -> jax.Array:
+        """Firms' potentials as those of distinct types: equal types have equal ones."""
+        return jnp.zeros(self.firms.count).at[self.firms.which].set(potentials)
 
     def __str__(self) -> str:
         sides = ((self.workers, "worker"), (self.firms, "firm"))

@@ -29,7 +29,7 @@ def solve_equilibrium(
     kernel: str | Kernel = "auto",
     max_iter: int | None = None,
     throw: bool = True,
-    start: tuple[jax.Array, jax.Array] | None = None,
+    start: jax.Array | None = None,
     memory: float | None = None,
 ) -> Equilibrium:
     """Find the equilibrium of an economy, with a certificate.
@@ -63,7 +63,8 @@ def solve_equilibrium(
     merged = merged_types(economy) if isinstance(kernel, str) and kernel != "dense" else None
     distinct = economy
     if merged is not None:
-        distinct, start = merged.economy, start and merged.start(start)
+        distinct = merged.economy
+        start = None if start is None else merged.start(start)
     equilibrium = solve_by_kernels(
         factors(distinct),
         jnp.concatenate([origin.mass for origin in distinct.origins]),
@@ -85,10 +86,10 @@ def equilibrium_of(
     kernel: Kernel,
     solver: str = "newton",
     max_iter: int | jax.Array | None = None,
-    start: tuple[jax.Array, jax.Array] | None = None,
+    start: jax.Array | None = None,
     certificate_steps: int | jax.Array = CERTIFICATE_STEPS,
 ) -> Equilibrium:
-    """What :func:`solve_equilibrium` compiles; ``start`` are potentials ``s, t`` to begin from."""
+    """What :func:`solve_equilibrium` compiles; ``start`` are firms' ``t`` to begin from."""
     market = market_of(economy, kernel)
     search = prepared(market)
     s, t, iterations = find_potentials(search, solver, max_iter, start)
@@ -133,7 +134,7 @@ def _solve(
     kernel: Kernel,
     solver: str,
     max_iter: int | None,
-    start: tuple[jax.Array, jax.Array] | None,
+    start: jax.Array | None,
 ) -> Equilibrium:
     if is_traced((economy, kernel, start)):
         return _whole(economy, kernel, start=start, solver=solver, max_iter=max_iter)

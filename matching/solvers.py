@@ -20,7 +20,7 @@ def find_potentials(
     market: Market,
     solver: str,
     max_iter: int | jax.Array | None,
-    start: tuple[jax.Array, jax.Array] | None,
+    start: jax.Array | None,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Potentials ``s (N,)``, ``t (J,)`` of a prepared market, and the number of iterations."""
     if solver not in SOLVERS:

