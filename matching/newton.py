@@ -44,7 +44,7 @@ class _State(NamedTuple):
     s: jax.Array
     t: jax.Array
     kappa: jax.Array
-    residual: jax.Array
+    change: jax.Array  # the largest of any exponent by the last step
     iteration: jax.Array
     done: jax.Array
 
@@ -58,9 +58,8 @@ def iterate(
     """Minimise ``F`` from firms' ``t``; returns ``s, t, iterations``.
 
     Steps are damped by :func:`~matching.market.step_length`, so they decrease ``F`` from anywhere
-    without a line search. Iterations go on until the relative
-    residual of the margins is below ``tolerance`` and has stopped falling, so that rounding alone
-    is left.
+    without a line search. Iterations go on until a step changes next to nothing, or the margins are
+    met to ``tolerance`` or rounding and steps shrink no more.
     """
 
     def unfinished(state: _State) -> jax.Array:
@@ -71,32 +70,27 @@ def iterate(
         matched, excess_x, excess_y = excess(market, s, t, kappa)
         residual = relative(market, excess_x, excess_y)
         floor = relative(market, *rounding(market, matched, s, t))
-        near = residual <= jnp.maximum(tolerance, floor)
-        stalled = near & (residual > 0.25 * state.residual)
-        best = (kappa == 1.0) & (stalled | (residual == 0.0)) | jnp.isnan(residual)
-
-        def direction() -> tuple[jax.Array, jax.Array]:
-            ds, minus_dt = solve_margins(
-                matched, *gaps(market, s, t), -excess_x, excess_y,
-                grounded=not market.singles, tolerance=jnp.clip(residual, _EXACT, _INEXACT),
-            )  # fmt: skip
-            return ds, -minus_dt
-
-        ds, dt = lax.cond(best, lambda: (jnp.zeros_like(s), jnp.zeros_like(t)), direction)
-        change = largest_change(market, ds, dt)
+        ds, minus_dt = solve_margins(
+            matched, *gaps(market, s, t), -excess_x, excess_y,
+            grounded=not market.singles, tolerance=jnp.clip(residual, _EXACT, _INEXACT),
+        )  # fmt: skip
+        change = largest_change(market, ds, -minus_dt)
         length = step_length(change)
-        # convergence is quadratic: what so small a step leaves is rounding
-        last = (kappa == 1.0) & (change <= _LAST)
+        # convergence is quadratic: what so small a step leaves is rounding, and so are steps that
+        # shrink no more where margins are met; where few are unmatched log f0 moves long after
+        met = residual <= jnp.maximum(tolerance, floor)
+        last = (change <= _LAST) | (met & (change > 0.25 * state.change))
         # potentials are money over λ too, so a stage hands them on scaled like the kernel
         kappa_next = jnp.where(length > _NEAR, jnp.minimum(1.0, 2.0 * kappa), kappa)
         grow = kappa_next / kappa
+        lost = jnp.isnan(residual)
         return _State(
-            s=jnp.where(best, s, (s + length * ds) * grow),
-            t=jnp.where(best, t, (t + length * dt) * grow),
+            s=jnp.where(lost, s, (s + length * ds) * grow),
+            t=jnp.where(lost, t, (t - length * minus_dt) * grow),
             kappa=kappa_next,
-            residual=jnp.where(kappa == 1.0, residual, jnp.inf),
+            change=jnp.where(kappa == 1.0, change, jnp.inf),
             iteration=state.iteration + 1,
-            done=best | last,
+            done=((kappa == 1.0) & last) | lost,
         )
 
     state = lax.while_loop(unfinished, step, _begin(market, start, tolerance, max_iter))

@@ -40,12 +40,14 @@ def _outputs(economy):
 
 
 def _extrapolated(function, exact):
-    """Sixth-order derivatives at 0 from central differences with steps h, h/2, h/4, for two h.
+    """Sixth-order derivatives at 0 from central differences with steps h, h/2, h/4, for some h.
 
-    The smaller leaves less of the function's bending, the larger of the noise in its digits.
+    The smaller leave less of the function's bending, the larger of the noise in its digits.
     """
     reach = _REACH / jnp.max(jnp.abs(jnp.nan_to_num(exact)))
-    steps = jnp.outer(jnp.minimum(jnp.array([1e-3, 1e-2]), reach), jnp.array([1.0, 0.5, 0.25]))
+    steps = jnp.outer(
+        jnp.minimum(jnp.array([1e-3, 1e-2, 3e-2]), reach), jnp.array([1.0, 0.5, 0.25])
+    )
     # one program for all points
     up, down = (jax.vmap(jax.vmap(function))(sign * steps) for sign in (1.0, -1.0))
     coarse, middle, fine = jnp.moveaxis((up - down) / (2 * steps[..., None]), 1, 0)
