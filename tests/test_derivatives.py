@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from matching import Status, get_parameter, parameter_names, solve_equilibrium, statistics
+from matching import get_parameter, parameter_names, solve_equilibrium, statistics
 from matching.fixed_margins import solve_fixed_margins
 from matching.parameters import with_parameter
 from matching.statistics import mean_wage_home
@@ -40,14 +40,12 @@ def _outputs(economy):
 
 
 def _extrapolated(function, exact):
-    """Sixth-order derivatives at 0 from central differences with steps h, h/2, h/4, for some h.
+    """Sixth-order derivatives at 0 from central differences with steps h, h/2, h/4, for two h.
 
-    The smaller leave less of the function's bending, the larger of the noise in its digits.
+    The smaller leaves less of the function's bending, the larger of the noise in its digits.
     """
     reach = _REACH / jnp.max(jnp.abs(jnp.nan_to_num(exact)))
-    steps = jnp.outer(
-        jnp.minimum(jnp.array([1e-3, 1e-2, 3e-2]), reach), jnp.array([1.0, 0.5, 0.25])
-    )
+    steps = jnp.outer(jnp.minimum(jnp.array([1e-3, 1e-2]), reach), jnp.array([1.0, 0.5, 0.25]))
     # one program for all points
     up, down = (jax.vmap(jax.vmap(function))(sign * steps) for sign in (1.0, -1.0))
     coarse, middle, fine = jnp.moveaxis((up - down) / (2 * steps[..., None]), 1, 0)
@@ -72,8 +70,9 @@ _SHAPES = [
 def test_derivatives_in_every_input_equal_finite_differences(shape):
     economies = [random_economy(seed, shape) for seed in range(80)]
     solved = jax.jit(jax.vmap(partial(solve_equilibrium, throw=False)))(stack(economies))
-    status = np.asarray(solved.status)
-    economies = [economies[k] for k in np.flatnonzero(status == Status.CERTIFIED)[:34]]
+    # differences say nothing of a level that is itself not known much better
+    known = np.asarray(solved.wage_error_bound) <= 0.01 * _RELATIVE_ERROR
+    economies = [economies[k] for k in np.flatnonzero(known)[:34]]
     assert len(economies) == 34
     batch = stack(economies)
     rng = np.random.default_rng(0)
