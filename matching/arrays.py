@@ -1,5 +1,6 @@
-"""Arrays: in float64, with or without values, on the device together."""
+"""Arrays: in float64, with or without values, on the device together, and samples of types."""
 
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -23,3 +24,11 @@ def float64(value: Any) -> Any:
 def on_device(tree: Any) -> Any:
     """The same of JAX arrays: one call for all of them, where ``jnp.asarray`` is one for each."""
     return tree
+
+
+@lru_cache
+def sample_of(types: int, count: int) -> np.ndarray:
+    """So many of some types, all different and each time the same, or all that there are."""
+    if count >= types:
+        return np.arange(types)
+    return np.random.default_rng(0).choice(types, count, replace=False)

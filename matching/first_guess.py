@@ -31,11 +31,8 @@ def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> jax.Array:
     some = slice(None, None, max(1, len(none_x) // _SAMPLE))
     demand = log_demands(market, kappa)[0](none_y)[some]
     active_x, active_y = active(market)
-    mass_x, mass_y = (
-        jnp.where(active_x, market.mass_x, 0.0),
-        jnp.where(active_y, market.mass_y, 0.0),
-    )
-    workers, firms = mass_x.sum(), mass_y.sum()
+    mass_x = jnp.where(active_x, market.mass_x, 0.0)
+    workers, firms = mass_x.sum(), jnp.where(active_y, market.mass_y, 0.0).sum()
     log_mass = jnp.log(mass_x[some]) + jnp.log(workers / mass_x[some].sum())
     beyond_x, beyond_y = (jnp.log(jnp.maximum(d, 0.0)) for d in (firms - workers, workers - firms))
 

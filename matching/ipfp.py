@@ -102,8 +102,8 @@ def iterate(
             iteration=state.iteration + 1,
         )
 
-    s, t = jnp.zeros_like(market.mass_x), jnp.zeros_like(market.mass_y)
-    t = t if start is None else start
+    s = jnp.zeros_like(market.mass_x)
+    t = jnp.zeros_like(market.mass_y) if start is None else start
     none, infinite = jnp.asarray(0), jnp.asarray(jnp.inf)
     empty, gram = jnp.zeros((_MIXED, len(t))), jnp.zeros((_MIXED, _MIXED))
     never = jnp.asarray(False)

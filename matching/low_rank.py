@@ -19,7 +19,7 @@ matches, they are those of the margins.
 """
 
 import math
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -29,6 +29,7 @@ from jax import lax
 from scipy.linalg.lapack import dpstrf, dtrtri
 from scipy.spatial.distance import cdist
 
+from matching.arrays import sample_of
 from matching.scaled_kernel import Features, ScaledKernel
 
 # The error asked for at first: margins are accepted at a thousand times as much, and lose digits
@@ -277,7 +278,7 @@ def _basis(
     count = _SAMPLE
     while True:
         some_x, some_y = (
-            side.some(np.union1d(_some(len(side.rho), count // 2), outside))
+            side.some(np.union1d(sample_of(len(side.rho), count // 2), outside))
             for side, outside in zip((x, y), far, strict=True)
         )
         sample = np.vstack([some_x.points, some_y.points])
@@ -301,14 +302,6 @@ def _basis(
         _Sampled(of_x, some_x.share / some_x.share.sum()),
         _Sampled(of_y, some_y.share / some_y.share.sum()),
     )
-
-
-@lru_cache
-def _some(types: int, count: int) -> np.ndarray:
-    """So many types, all different, or all that there are."""
-    if count >= types:
-        return np.arange(types)
-    return np.random.default_rng(0).choice(types, count, replace=False)
 
 
 def _extremes(points: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ being in proportion to ``f0^θ``, ``k`` types of ``f0`` match ``k^(1−θ)`` tim
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ import numpy as np
 from jax.ops import segment_sum
 from jax.tree_util import register_dataclass
 
-from matching.arrays import is_traced
+from matching.arrays import is_traced, sample_of
 from matching.economy import Economy, Firms
 from matching.equilibrium import Equilibrium
 from matching.kernel import Matches
@@ -191,7 +191,7 @@ def _groups(side: _Side, per_cell: bool) -> np.ndarray:
     if per_cell:
         columns.append(side.mass)
     alone = np.arange(count)
-    some = _sample(count)
+    some = sample_of(count, int(_SAMPLE * count**0.5))
     few = np.sort(_hashes([column[some] for column in columns]))
     if np.all(few[1:] != few[:-1]):
         return alone
@@ -203,12 +203,6 @@ def _groups(side: _Side, per_cell: bool) -> np.ndarray:
     like = order[first][group]
     equal = all(np.array_equal(column, column[like]) for column in columns)
     return group if equal else alone  # two that differ have the same hash once in a million years
-
-
-@lru_cache
-def _sample(count: int) -> np.ndarray:
-    """Some of so many types, all different."""
-    return np.unique(np.random.default_rng(0).integers(count, size=int(_SAMPLE * count**0.5)))
 
 
 def _hashes(columns: list[np.ndarray]) -> np.ndarray:

@@ -50,7 +50,7 @@ def test_home_and_foreign_workers_are_told_apart(danish_2006):
 def test_half_steps_meet_margins_to_rounding_whatever_the_scales(theta):
     p = np.concatenate([np.linspace(-700.0, 700.0, 2001), np.linspace(-20.0, 20.0, 2001)])
     s = np.asarray(half_step(jnp.asarray(p), jnp.asarray(theta)), dtype=np.longdouble)
-    single, match = s / np.longdouble(theta), np.longdouble(1.0) * p + s
+    single, match = s / np.longdouble(theta), p + s
     margin = np.logaddexp(single, match)
     slope = np.exp(single - margin) / np.longdouble(theta) + np.exp(match - margin)
     np.testing.assert_array_less(np.abs(margin / slope), 1e-13 * (1.0 + np.abs(p)))
