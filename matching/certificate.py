@@ -15,12 +15,14 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from matching.kernel import Matches
 from matching.m_matrix import solve_margins
 from matching.market import (
     Market,
     Matched,
     active,
     excess,
+    exponents,
     gaps,
     largest_change,
     rounding,
@@ -52,39 +54,37 @@ def certify(
 ) -> Certificate:
     """Residuals, and an enclosure of the equilibrium around ``(s, t)``; infinite where unproven."""
     middle = _look(market, s, t)
-    residual_x, residual_y = _residuals(market, middle.matched, middle.excess_x, middle.excess_y)
+    residual_x, residual_y = _residuals(market, s, t, middle.excess_x, middle.excess_y)
     # one step from the middle serves for both ends: far enough whatever the sign of its excess
     ds, dt = _step(market, middle, jnp.abs(middle.excess_x), jnp.abs(middle.excess_y))
-    ends = [
-        _one_end(market, most_steps, side, s + side * ds, t - side * dt) for side in (1.0, -1.0)
-    ]
+    # one after the other: the program holds once what finds an end
+    ends_s, ends_t, proven = lax.map(
+        lambda side: _one_end(market, most_steps, side, s + side * ds, t - side * dt),
+        jnp.asarray([1.0, -1.0]),
+    )
+
+    def widest(ends: jax.Array, centre: jax.Array, active: jax.Array) -> jax.Array:
+        distance = jnp.abs(ends - centre[None, :]).max(0)
+        return jnp.where(active, jnp.where(proven.all(), distance, jnp.inf), 0.0)
+
     active_x, active_y = active(market)
-
-    above, below = ends
-    proven = above.proven & below.proven
-
-    def widest(one: jax.Array, other: jax.Array, centre: jax.Array, active: jax.Array) -> jax.Array:
-        distance = jnp.maximum(jnp.abs(one - centre), jnp.abs(other - centre))
-        return jnp.where(active, jnp.where(proven, distance, jnp.inf), 0.0)
-
     return Certificate(
         residual_x=residual_x,
         residual_y=residual_y,
-        bound_s=widest(above.s, below.s, s, active_x),
-        bound_t=widest(above.t, below.t, t, active_y),
+        bound_s=widest(ends_s, s, active_x),
+        bound_t=widest(ends_t, t, active_y),
     )
 
 
 def residuals(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Each margin's error relative to its mass, what the kernel may be wrong by included."""
-    matched, excess_x, excess_y = excess(market, s, t)
-    return _residuals(market, matched, excess_x, excess_y)
+    return _residuals(market, s, t, *excess(market, s, t)[1:])
 
 
 def _residuals(
-    market: Market, matched: Matched, excess_x: jax.Array, excess_y: jax.Array
+    market: Market, s: jax.Array, t: jax.Array, excess_x: jax.Array, excess_y: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    error_x, error_y = matched.matches.error()
+    error_x, error_y = _matches(market, s, t).error()
     return (
         (jnp.abs(excess_x) + error_x) / market.mass_x,
         (jnp.abs(excess_y) + error_y) / market.mass_y,
@@ -96,7 +96,8 @@ class _Look(NamedTuple):
 
     s: jax.Array
     t: jax.Array
-    matched: Matched
+    workers: jax.Array  # matched, as the firms
+    firms: jax.Array
     excess_x: jax.Array
     excess_y: jax.Array
     round_x: jax.Array
@@ -104,33 +105,32 @@ class _Look(NamedTuple):
 
 
 class _End(NamedTuple):
-    s: jax.Array
-    t: jax.Array
+    look: _Look
     proven: jax.Array
     steps: jax.Array
 
 
 def _one_end(
-    market: Market, most_steps: int | jax.Array, side: float, s: jax.Array, t: jax.Array
-) -> _End:
-    """A point proven to lie above (``side`` 1) or below (−1) the equilibrium in ``(s, −t)``."""
+    market: Market, most_steps: int | jax.Array, side: jax.Array, s: jax.Array, t: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A point above (``side`` 1) or below (−1) the equilibrium in ``(s, −t)``, and if it is so."""
+    active_x, active_y = active(market)
+
+    def at(s: jax.Array, t: jax.Array, steps: jax.Array) -> _End:
+        look = _look(market, s, t)
+        missing_x = jnp.where(active_x, look.round_x - side * look.excess_x, 0.0)
+        missing_y = jnp.where(active_y, look.round_y + side * look.excess_y, 0.0)
+        return _End(look, (missing_x.max() <= 0.0) & (missing_y.max() <= 0.0), steps)
 
     def onward(end: _End) -> _End:
-        look = _look(market, end.s, end.t)
+        look = end.look
         ds, dt = _step(market, look, -side * look.excess_x, side * look.excess_y)
-        s, t = end.s + side * ds, end.t - side * dt
-        return _End(s, t, _beyond(market, s, t, side), end.steps + 1)
+        return at(look.s + side * ds, look.t - side * dt, end.steps + 1)
 
-    first = _End(s, t, _beyond(market, s, t, side), jnp.asarray(1))
-    return lax.while_loop(lambda end: ~end.proven & (end.steps < most_steps), onward, first)
-
-
-def _beyond(market: Market, s: jax.Array, t: jax.Array, side: float) -> jax.Array:
-    look = _look(market, s, t)
-    active_x, active_y = active(market)
-    missing_x = jnp.where(active_x, look.round_x - side * look.excess_x, 0.0)
-    missing_y = jnp.where(active_y, look.round_y + side * look.excess_y, 0.0)
-    return (missing_x.max() <= 0.0) & (missing_y.max() <= 0.0)
+    end = lax.while_loop(
+        lambda end: ~end.proven & (end.steps < most_steps), onward, at(s, t, jnp.asarray(1))
+    )
+    return end.look.s, end.look.t, end.proven
 
 
 def _step(
@@ -143,7 +143,7 @@ def _step(
     """
     active_x, active_y = active(market)
     ds, dt = solve_margins(
-        look.matched,
+        Matched(_matches(market, look.s, look.t), look.workers, look.firms),
         *gaps(market, look.s, look.t),
         jnp.where(active_x, 2.0 * look.round_x + missing_x, 0.0),
         jnp.where(active_y, 2.0 * look.round_y + missing_y, 0.0),
@@ -155,4 +155,10 @@ def _step(
 
 def _look(market: Market, s: jax.Array, t: jax.Array) -> _Look:
     matched, excess_x, excess_y = excess(market, s, t)
-    return _Look(s, t, matched, excess_x, excess_y, *rounding(market, matched, s, t))
+    round_x, round_y = rounding(market, matched, s, t)
+    return _Look(s, t, matched.workers, matched.firms, excess_x, excess_y, round_x, round_y)
+
+
+def _matches(market: Market, s: jax.Array, t: jax.Array) -> Matches:
+    _, row, column = exponents(market, s, t)
+    return market.kernel.matches(row, column)

@@ -400,5 +400,6 @@ def _features(points: jax.Array, basis: _Basis) -> tuple[jax.Array, jax.Array]:
             lax.dynamic_update_slice_in_dim(done[1], jnp.sqrt(remainder + rounding), start, axis=0),
         )
 
-    empty = jnp.zeros((len(change), count)), jnp.zeros(count)
-    return lax.fori_loop(0, -(-count // block), further, empty)
+    # begun with a number of this side's own: zeros of both would be one array, and copies of it
+    own = jnp.broadcast_to(points.sum(), (len(change), count))
+    return lax.fori_loop(0, -(-count // block), further, (own, own[0]))

@@ -105,18 +105,19 @@ def _begin(
 ) -> _State:
     """Where to begin: fitted, if that pays and does, else lowered and with a share of the money."""
 
+    # potentials are money over λ too: a stage takes them scaled like the kernel
+    kappa = _first_stage(market)
+    first = first_guess(market, kappa) if start is None else start * kappa
+
     def lowered(sweeps: jax.Array) -> _State:
-        kappa = _first_stage(market)
-        t = first_guess(market, kappa) if start is None else start * kappa
-        s, t = _from_below(market, t, kappa)
+        s, t = _from_below(market, first, kappa)
         return _State(s, t, kappa, jnp.asarray(jnp.inf), sweeps, jnp.asarray(False))
 
     few = min(len(market.mass_x), len(market.mass_y)) <= DIRECT and market.kernel.name == "dense"
     if few or (market.singles and _is_cheap(market.kernel)):
         return lowered(jnp.asarray(0))
     most = jnp.minimum(max_iter, _SWEEPS)
-    guess = first_guess(market) if start is None else start
-    s, t, sweeps = ipfp.iterate(market, guess, tolerance, most)
+    s, t, sweeps = ipfp.iterate(market, first / kappa, tolerance, most)
     met = (sweeps < most) & jnp.isfinite(s.sum() + t.sum())
     # where few are unmatched margins are met long before log f0 is known: a step tells
     done = jnp.asarray(not market.singles)
