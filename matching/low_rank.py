@@ -214,16 +214,17 @@ def _equal_spread(
     Galichon 2016), near which the Gaussian is near one and keeps all its digits.
     """
 
-    def root(values: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        variance, axes = np.linalg.eigh((share[:, None] * values).T @ values)
-        largest = variance[-1] if variance[-1] > 0 else 1.0
-        sd = np.sqrt(np.maximum(variance, 1e-12 * largest))
-        return (axes * sd) @ axes.T, (axes / sd) @ axes.T
+    def root(values: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """``L`` with ``L L'`` the covariance, of every direction some."""
+        covariance = (share[:, None] * values).T @ values
+        largest = covariance.trace()
+        return np.linalg.cholesky(
+            covariance + 1e-12 * (largest if largest > 0 else 1.0) * np.eye(len(covariance))
+        )
 
-    root_u, inverse_u = root(du, share_x)
-    root_v, _ = root(dv, share_y)
-    p, k, _ = np.linalg.svd(root_u @ root_v)
-    return inverse_u @ (p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
+    root_u, root_v = root(du, share_x), root(dv, share_y)
+    p, k, _ = np.linalg.svd(root_u.T @ root_v)
+    return np.linalg.solve(root_u.T, p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
 
 
 def _with_missed(x: _Side, y: _Side, far: _Far, errors: _Errors, most: float) -> _Far:

@@ -100,6 +100,16 @@ def test_the_low_rank_bound_is_as_tight_for_types_far_from_all_others():
     assert bound.mean(1).max() <= 1e-10
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_low_rank_bound_holds_where_skills_tell_the_same_and_a_characteristic_nothing(seed):
+    rng = np.random.default_rng(seed)
+    u, v = rng.normal(size=(400, 4)), rng.normal(size=(300, 4))
+    u[:, 2] = u[:, 1]
+    v[:, 0] = 0.0
+    u *= 10.0 / np.ptp(u @ v.T)
+    _assert_bound_holds(low_rank_kernel(u, v, max_rank=3000), u, v)
+
+
 def test_newton_by_conjugate_gradients_agrees_with_ipfp():
     economy = _economy(350, 320, 2, 6.0)  # more than 300 types on either side
     newton = solve_equilibrium(economy, kernel="dense")
