@@ -217,13 +217,12 @@ def _equal_spread(
     def root(values: np.ndarray, share: np.ndarray) -> np.ndarray:
         """``L`` with ``L L'`` the covariance, of every direction some."""
         covariance = (share[:, None] * values).T @ values
-        largest = covariance.trace()
-        return np.linalg.cholesky(
-            covariance + 1e-12 * (largest if largest > 0 else 1.0) * np.eye(len(covariance))
-        )
+        least = 1e-12 * (covariance.trace() or 1.0)
+        return np.linalg.cholesky(covariance + least * np.eye(len(covariance)))
 
     root_u, root_v = root(du, share_x), root(dv, share_y)
     p, k, _ = np.linalg.svd(root_u.T @ root_v)
+    # solved with the factor itself: u·v is kept to rounding, however alike skills are
     return np.linalg.solve(root_u.T, p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
 
 
