@@ -10,6 +10,8 @@ of which the logs are nearly linear in ``t``. Solvers that look for this level t
 iterations where few are unmatched.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -18,8 +20,18 @@ from jax.scipy.special import logsumexp
 from matching.half_step import half_step
 from matching.market import Market, active, log_demands
 
-# Steps of Newton on that equation, and workers that stand for all.
-_STEPS, _SAMPLE = 8, 256
+
+class _State(NamedTuple):
+    t: jax.Array
+    low: jax.Array
+    high: jax.Array
+    too_high: jax.Array  # the second side's log less the first's
+    steps: jax.Array
+
+
+# Workers that stand for all. Most steps of Newton on that equation, and the difference of those
+# logs that is left to a last one.
+_SAMPLE, _STEPS, _NEAR = 256, 8, 0.1
 
 
 def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> jax.Array:
@@ -36,10 +48,11 @@ def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> jax.Array:
     log_mass = jnp.log(mass_x[some]) + jnp.log(workers / mass_x[some].sum())
     beyond_x, beyond_y = (jnp.log(jnp.maximum(d, 0.0)) for d in (firms - workers, workers - firms))
 
-    def step(
-        _: int, state: tuple[jax.Array, jax.Array, jax.Array]
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        t, low, high = state
+    def unfinished(state: _State) -> jax.Array:
+        return (jnp.abs(state.too_high) > _NEAR) & (state.steps < _STEPS)
+
+    def step(state: _State) -> _State:
+        t = state.t
         log_single = half_step(demand + t, theta) / theta
         single, match = jnp.exp(log_single), -jnp.expm1(log_single)
         left_x = jnp.logaddexp(logsumexp(log_mass + log_single), beyond_x)
@@ -49,10 +62,12 @@ def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> jax.Array:
         slope = jnp.exp(log_firms - left_y) / (1.0 - theta)
         slope += jnp.sum(share * match / (single + theta * match))
         too_high = left_y - left_x
-        low, high = jnp.where(too_high < 0, t, low), jnp.where(too_high > 0, t, high)
+        low, high = jnp.where(too_high < 0, t, state.low), jnp.where(too_high > 0, t, state.high)
         t = t - too_high / slope
-        return jnp.where((low < t) & (t < high), t, 0.5 * (low + high)), low, high
+        t = jnp.where((low < t) & (t < high), t, 0.5 * (low + high))
+        return _State(t, low, high, too_high, state.steps + 1)
 
     least = -(jnp.maximum(demand.max(), 0.0) + jnp.log1p(workers / firms) + 1.0)
-    t, _, _ = lax.fori_loop(0, _STEPS, step, (jnp.zeros(()), least, jnp.zeros(())))
-    return none_y + t
+    zero = jnp.zeros(())
+    start = _State(zero, least, zero, jnp.asarray(jnp.inf), jnp.asarray(0))
+    return none_y + lax.while_loop(unfinished, step, start).t

@@ -145,7 +145,7 @@ def log_partner_space(economy: Economy, mass: jax.Array) -> jax.Array:
     """``log ω`` of each type of one side: its share of the side per density, 0 per cell."""
     if economy.intensity_unit == "cell":
         return jnp.zeros_like(mass)
-    return jnp.where(mass > 0, jnp.log(jnp.where(mass > 0, mass, 1.0) / mass.sum()), 0.0)
+    return jnp.where(mass > 0, _log_mass(mass) - jnp.log(mass.sum()), 0.0)
 
 
 def exponents(
@@ -193,14 +193,10 @@ def excess(
     kernel, row, column = exponents(market, s, t, kappa)
     matches = kernel.matches(row, column)
     matched = Matched(matches, *sums(matches, (len(row), len(column))))
-    if market.singles:
-        # expm1 keeps the margins of types that are hardly matched: f0 − f̄ without cancellation
-        excess_x = market.mass_x * jnp.expm1(s / market.theta) + matched.workers
-        excess_y = market.mass_y * jnp.expm1(t / (1.0 - market.theta)) + matched.firms
-    else:
-        active_x, active_y = active(market)
-        excess_x = matched.workers - jnp.where(active_x, market.mass_x, 0.0)
-        excess_y = matched.firms - jnp.where(active_y, market.mass_y, 0.0)
+    f0, g0 = unmatched(market, s, t)
+    active_x, active_y = active(market)
+    excess_x = jnp.where(active_x, f0 - market.mass_x + matched.workers, 0.0)
+    excess_y = jnp.where(active_y, g0 - market.mass_y + matched.firms, 0.0)
     return matched, excess_x, excess_y
 
 
@@ -219,11 +215,11 @@ def gaps(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Arr
 
 def largest_change(market: Market, ds: jax.Array, dt: jax.Array) -> jax.Array:
     """The largest change of any exponent in ``F`` by a step, ``()``, log points."""
-    d = jnp.maximum(ds.max() + dt.max(), -(ds.min() + dt.min()))
-    if market.singles:
-        d = jnp.maximum(d, jnp.max(jnp.abs(ds)) / market.theta)
-        d = jnp.maximum(d, jnp.max(jnp.abs(dt)) / (1.0 - market.theta))
-    return d
+    if not market.singles:
+        return jnp.maximum(ds.max() + dt.max(), -(ds.min() + dt.min()))
+    # no match's exponent changes by more than the larger of these: it is a mean of two of them
+    theta = market.theta
+    return jnp.maximum(jnp.abs(ds).max() / theta, jnp.abs(dt).max() / (1.0 - theta))
 
 
 def step_length(d: jax.Array) -> jax.Array:
@@ -238,7 +234,7 @@ def step_length(d: jax.Array) -> jax.Array:
 
 def active(market: Market) -> tuple[jax.Array, jax.Array]:
     """Which types have positive mass."""
-    return jnp.isfinite(market.log_weight_x), jnp.isfinite(market.log_weight_y)
+    return ~jnp.isneginf(market.log_weight_x), ~jnp.isneginf(market.log_weight_y)
 
 
 def rounding(
@@ -250,8 +246,7 @@ def rounding(
     a sum of n terms adds √n (Higham and Mary 2019, the probabilistic bound); the kernel adds its
     own error.
     """
-    size = market.magnitude + jnp.max(jnp.abs(s)) + jnp.max(jnp.abs(t))
-    size = size + _largest(market.log_weight_x) + _largest(market.log_weight_y)
+    size = _size(market, s, t)
     f0, g0 = unmatched(market, s, t)
     error_x, error_y = matched.matches.error()
 
@@ -265,11 +260,22 @@ def rounding(
     )
 
 
+def relative_rounding(market: Market, s: jax.Array, t: jax.Array) -> jax.Array:
+    """The largest such bound where margins are met, of its mass, the kernel's error apart."""
+    return _EPS * (6.0 + max(len(s), len(t)) ** 0.5 + _size(market, s, t))
+
+
 def relative(market: Market, margin_x: jax.Array, margin_y: jax.Array) -> jax.Array:
     """The largest of two sides' margin errors, each relative to its mass."""
     return jnp.maximum(
         jnp.max(jnp.abs(margin_x) / market.mass_x), jnp.max(jnp.abs(margin_y) / market.mass_y)
     )
+
+
+def _size(market: Market, s: jax.Array, t: jax.Array) -> jax.Array:
+    """Size of the terms that are summed in the exponent of a match."""
+    size = market.magnitude + jnp.max(jnp.abs(s)) + jnp.max(jnp.abs(t))
+    return size + _largest(market.log_weight_x) + _largest(market.log_weight_y)
 
 
 def _largest(log_weight: jax.Array) -> jax.Array:

@@ -22,7 +22,7 @@ from matching.market import (
     largest_change,
     log_demands,
     relative,
-    rounding,
+    relative_rounding,
     step_length,
 )
 from matching.scaled_kernel import Features, ScaledKernel
@@ -69,7 +69,7 @@ def iterate(
         s, t, kappa = state.s, state.t, state.kappa
         matched, excess_x, excess_y = excess(market, s, t, kappa)
         residual = relative(market, excess_x, excess_y)
-        floor = relative(market, *rounding(market, matched, s, t))
+        floor = relative_rounding(market, s, t)
         ds, minus_dt = solve_margins(
             matched, *gaps(market, s, t), -excess_x, excess_y,
             grounded=not market.singles, tolerance=jnp.clip(residual, _EXACT, _INEXACT),
