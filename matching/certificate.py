@@ -9,20 +9,19 @@ such a pair: the solutions for slightly more workers and fewer firms, and the re
 the rounding error of the excess on the unfavourable side.
 """
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from matching.kernel import Matches
 from matching.m_matrix import solve_margins
 from matching.market import (
     Market,
     Matched,
     active,
     excess,
-    exponents,
     gaps,
     largest_change,
     rounding,
@@ -33,6 +32,8 @@ from matching.market import (
 CERTIFICATE_STEPS = 60
 # Twice the rounding is aimed at, so a step need not be exact.
 _INEXACT = 1e-3
+# The solution, and the sides on which ends are looked for.
+_SIDES = (0.0, 1.0, -1.0)
 
 
 class Certificate(NamedTuple):
@@ -53,112 +54,113 @@ def certify(
     market: Market, s: jax.Array, t: jax.Array, most_steps: int | jax.Array = CERTIFICATE_STEPS
 ) -> Certificate:
     """Residuals, and an enclosure of the equilibrium around ``(s, t)``; infinite where unproven."""
-    middle = _look(market, s, t)
-    residual_x, residual_y = _residuals(market, s, t, middle.excess_x, middle.excess_y)
-    # one step from the middle serves for both ends: far enough whatever the sign of its excess
-    ds, dt = _step(market, middle, jnp.abs(middle.excess_x), jnp.abs(middle.excess_y))
-    # one after the other: the program holds once what finds an end
-    ends_s, ends_t, proven = lax.map(
-        lambda side: _one_end(market, most_steps, side, s + side * ds, t - side * dt),
-        jnp.asarray([1.0, -1.0]),
-    )
 
-    def widest(ends: jax.Array, centre: jax.Array, active: jax.Array) -> jax.Array:
-        distance = jnp.abs(ends - centre[None, :]).max(0)
-        return jnp.where(active, jnp.where(proven.all(), distance, jnp.inf), 0.0)
+    # the solution and both ends one after the other: the program holds once what looks at a point
+    def onward(known: _Known, side: jax.Array) -> tuple[_Known, None]:
+        end = _search(market, most_steps, side, _End(s, t, known.seen))
+        middle = side == 0.0
 
+        def widest(bound: jax.Array, end_of: jax.Array, centre: jax.Array) -> jax.Array:
+            distance = jnp.where(end.proven, jnp.abs(end_of - centre), jnp.inf)
+            return jnp.where(middle, bound, jnp.maximum(bound, distance))
+
+        # one step from the solution serves for both ends: far enough whatever its excess's sign
+        seen = jax.tree.map(partial(jnp.where, middle), end.seen, known.seen)
+        widths = widest(known.bound_s, end.s, s), widest(known.bound_t, end.t, t)
+        return _Known(seen, *widths), None
+
+    zeros = jnp.zeros_like(s), jnp.zeros_like(t)
+    known, _ = lax.scan(onward, _Known(_Seen(*zeros, *zeros), *zeros), jnp.asarray(_SIDES))
     active_x, active_y = active(market)
     return Certificate(
-        residual_x=residual_x,
-        residual_y=residual_y,
-        bound_s=widest(ends_s, s, active_x),
-        bound_t=widest(ends_t, t, active_y),
+        residual_x=known.seen.residual_x,
+        residual_y=known.seen.residual_y,
+        bound_s=jnp.where(active_x, known.bound_s, 0.0),
+        bound_t=jnp.where(active_y, known.bound_t, 0.0),
     )
 
 
 def residuals(market: Market, s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Each margin's error relative to its mass, what the kernel may be wrong by included."""
-    return _residuals(market, s, t, *excess(market, s, t)[1:])
+    return _residuals(market, *excess(market, s, t))
 
 
 def _residuals(
-    market: Market, s: jax.Array, t: jax.Array, excess_x: jax.Array, excess_y: jax.Array
+    market: Market, matched: Matched, excess_x: jax.Array, excess_y: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    error_x, error_y = _matches(market, s, t).error()
+    error_x, error_y = matched.matches.error()
     return (
         (jnp.abs(excess_x) + error_x) / market.mass_x,
         (jnp.abs(excess_y) + error_y) / market.mass_y,
     )
 
 
-class _Look(NamedTuple):
-    """A point, its excess demand, and a bound on the numerical error of that."""
+class _Seen(NamedTuple):
+    """What a look at a point tells: how far to go, ``s`` to one side and ``t`` to the other."""
 
-    s: jax.Array
-    t: jax.Array
-    workers: jax.Array  # matched, as the firms
-    firms: jax.Array
-    excess_x: jax.Array
-    excess_y: jax.Array
-    round_x: jax.Array
-    round_y: jax.Array
+    ds: jax.Array
+    dt: jax.Array
+    residual_x: jax.Array
+    residual_y: jax.Array
+
+
+class _Known(NamedTuple):
+    """What was seen at the solution, and how far away the ends are."""
+
+    seen: _Seen
+    bound_s: jax.Array
+    bound_t: jax.Array
 
 
 class _End(NamedTuple):
-    look: _Look
-    proven: jax.Array
-    steps: jax.Array
+    """Where was looked last, and whether that is an end; ``seen`` if it is not."""
+
+    s: jax.Array
+    t: jax.Array
+    seen: _Seen
+    proven: jax.Array | bool = False
+    looks: jax.Array | int = 0
 
 
-def _one_end(
-    market: Market, most_steps: int | jax.Array, side: jax.Array, s: jax.Array, t: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """A point above (``side`` 1) or below (−1) the equilibrium in ``(s, −t)``, and if it is so."""
+def _search(market: Market, most_steps: int | jax.Array, side: jax.Array, begin: _End) -> _End:
+    """A point above (``side`` 1) or below (−1) the equilibrium in ``(s, −t)``, if one is found.
+
+    With ``side`` 0 the solution itself is looked at, once.
+    """
+    middle = side == 0.0
+    most = jnp.where(middle, 1, most_steps)
     active_x, active_y = active(market)
 
-    def at(s: jax.Array, t: jax.Array, steps: jax.Array) -> _End:
-        look = _look(market, s, t)
-        missing_x = jnp.where(active_x, look.round_x - side * look.excess_x, 0.0)
-        missing_y = jnp.where(active_y, look.round_y + side * look.excess_y, 0.0)
-        return _End(look, (missing_x.max() <= 0.0) & (missing_y.max() <= 0.0), steps)
+    def unfinished(end: _End) -> jax.Array:
+        return ~end.proven & (end.looks < most)
 
     def onward(end: _End) -> _End:
-        look = end.look
-        ds, dt = _step(market, look, -side * look.excess_x, side * look.excess_y)
-        return at(look.s + side * ds, look.t - side * dt, end.steps + 1)
+        s, t = end.s + side * end.seen.ds, end.t - side * end.seen.dt
+        matched, excess_x, excess_y = excess(market, s, t)
+        round_x, round_y = rounding(market, matched, s, t)
+        # what the excess is short of zero
+        missing_x = jnp.where(middle, jnp.abs(excess_x), -side * excess_x)
+        missing_y = jnp.where(middle, jnp.abs(excess_y), side * excess_y)
+        proven = jnp.all((missing_x <= -round_x) | ~active_x)
+        proven &= jnp.all((missing_y <= -round_y) | ~active_y)
 
-    end = lax.while_loop(
-        lambda end: ~end.proven & (end.steps < most_steps), onward, at(s, t, jnp.asarray(1))
-    )
-    return end.look.s, end.look.t, end.proven
+        def look(_: Any) -> tuple[_Seen, jax.Array]:
+            # twice the rounding beyond zero is aimed at, so that what is reached survives it
+            ds, dt = solve_margins(
+                matched,
+                *gaps(market, s, t),
+                jnp.where(active_x, 2.0 * round_x + missing_x, 0.0),
+                jnp.where(active_y, 2.0 * round_y + missing_y, 0.0),
+                tolerance=_INEXACT,
+            )
+            length = step_length(largest_change(market, ds, -dt))
+            residual = _residuals(market, matched, excess_x, excess_y)
+            return _Seen(length * ds, length * dt, *residual), jnp.asarray(False)
 
+        wanted = ~proven & (middle | (end.looks + 1 < most))
+        # a loop of one round at most: among many lanes a condition would look for all of them
+        seen, _ = lax.while_loop(lambda state: state[1], look, (end.seen, wanted))
+        return _End(s, t, seen, proven, end.looks + 1)
 
-def _step(
-    market: Market, look: _Look, missing_x: jax.Array, missing_y: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """How far to move ``s`` to one side and ``t`` to the other, towards a rounding beyond zero.
-
-    Twice the rounding is aimed at, so that what is reached survives it; ``missing`` is what the
-    excess is short of zero.
-    """
-    active_x, active_y = active(market)
-    ds, dt = solve_margins(
-        Matched(_matches(market, look.s, look.t), look.workers, look.firms),
-        *gaps(market, look.s, look.t),
-        jnp.where(active_x, 2.0 * look.round_x + missing_x, 0.0),
-        jnp.where(active_y, 2.0 * look.round_y + missing_y, 0.0),
-        tolerance=_INEXACT,
-    )
-    length = step_length(largest_change(market, ds, -dt))
-    return length * ds, length * dt
-
-
-def _look(market: Market, s: jax.Array, t: jax.Array) -> _Look:
-    matched, excess_x, excess_y = excess(market, s, t)
-    round_x, round_y = rounding(market, matched, s, t)
-    return _Look(s, t, matched.workers, matched.firms, excess_x, excess_y, round_x, round_y)
-
-
-def _matches(market: Market, s: jax.Array, t: jax.Array) -> Matches:
-    _, row, column = exponents(market, s, t)
-    return market.kernel.matches(row, column)
+    begin = begin._replace(proven=jnp.asarray(False), looks=jnp.asarray(0))
+    return lax.while_loop(unfinished, onward, begin)
