@@ -18,7 +18,7 @@ from jax import lax
 from jax.scipy.special import logsumexp
 
 from matching.half_step import half_step
-from matching.market import Market, active, log_demands
+from matching.market import Market, active
 
 
 class _State(NamedTuple):
@@ -34,14 +34,14 @@ class _State(NamedTuple):
 _SAMPLE, _STEPS, _NEAR = 256, 8, 0.1
 
 
-def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> jax.Array:
-    """Potentials ``t (J,)``, the same for all firms; zero without singles."""
-    none_x, none_y = jnp.zeros_like(market.mass_x), jnp.zeros_like(market.mass_y)
-    if not market.singles:
-        return none_y
+def first_guess(market: Market, demand: jax.Array) -> jax.Array:
+    """The potential ``t ()`` of all firms, where there are singles.
+
+    ``demand (N,)`` is what each worker type would match were it zero, over its mass, in logs.
+    """
     theta = market.theta
-    some = slice(None, None, max(1, len(none_x) // _SAMPLE))
-    demand = log_demands(market, kappa)[0](none_y)[some]
+    some = slice(None, None, max(1, len(demand) // _SAMPLE))
+    demand = demand[some]
     active_x, active_y = active(market)
     mass_x = jnp.where(active_x, market.mass_x, 0.0)
     workers, firms = mass_x.sum(), jnp.where(active_y, market.mass_y, 0.0).sum()
@@ -70,4 +70,4 @@ def first_guess(market: Market, kappa: jax.Array | float = 1.0) -> jax.Array:
     least = -(jnp.maximum(demand.max(), 0.0) + jnp.log1p(workers / firms) + 1.0)
     zero = jnp.zeros(())
     start = _State(zero, least, zero, jnp.asarray(jnp.inf), jnp.asarray(0))
-    return none_y + lax.while_loop(unfinished, step, start).t
+    return lax.while_loop(unfinished, step, start).t

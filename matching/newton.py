@@ -107,10 +107,24 @@ def _begin(
 
     # potentials are money over λ too: a stage takes them scaled like the kernel
     kappa = _first_stage(market)
-    first = first_guess(market, kappa) if start is None else start * kappa
+    of_workers, of_firms = log_demands(market, kappa)
+    first, demand = jnp.zeros_like(market.mass_y), None
+    if start is not None:
+        first = start * kappa
+    elif market.singles:
+        demand = of_workers(first)
+        level = first_guess(market, demand)
+        first, demand = first + level, demand + level
 
     def lowered(sweeps: jax.Array) -> _State:
-        s, t = _from_below(market, first, kappa)
+        """Workers fitted, then firms, downwards only, so that no type exceeds its mass.
+
+        From above a damped step gains one log point, from below it gains any distance.
+        """
+        p = of_workers(first) if demand is None else demand
+        s = half_step(p, market.theta, market.singles)
+        fitted = half_step(of_firms(s), 1.0 - market.theta, market.singles)
+        t = jnp.minimum(first, fitted)
         return _State(s, t, kappa, jnp.asarray(jnp.inf), sweeps, jnp.asarray(False))
 
     few = min(len(market.mass_x), len(market.mass_y)) <= DIRECT and market.kernel.name == "dense"
@@ -136,14 +150,3 @@ def _first_stage(market: Market) -> jax.Array:
     """The share ``κ`` of money over ``λ`` to begin with; 1 where all of it is gentle."""
     size = jnp.nan_to_num(market.kernel.largest())
     return jnp.minimum(1.0, _GENTLE / jnp.maximum(size, _GENTLE))
-
-
-def _from_below(market: Market, t: jax.Array, kappa: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Fit workers to ``t``, then firms, downwards only, so that no type exceeds its mass.
-
-    From above a damped step gains one log point, from below it gains any distance.
-    """
-    of_workers, of_firms = log_demands(market, kappa)
-    s = half_step(of_workers(t), market.theta, market.singles)
-    fitted = half_step(of_firms(s), 1.0 - market.theta, market.singles)
-    return s, jnp.minimum(t, fitted)
