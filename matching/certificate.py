@@ -57,7 +57,8 @@ def certify(
 
     # the solution and both ends one after the other: the program holds once what looks at a point
     def onward(known: _Known, side: jax.Array) -> tuple[_Known, None]:
-        end = _search(market, most_steps, side, _End(s, t, known.seen))
+        begin = _End(s, t, known.seen, proven=jnp.asarray(False), looks=jnp.asarray(0))
+        end = _search(market, most_steps, side, begin)
         middle = side == 0.0
 
         def widest(bound: jax.Array, end_of: jax.Array, centre: jax.Array) -> jax.Array:
@@ -96,7 +97,7 @@ def _residuals(
 
 
 class _Seen(NamedTuple):
-    """What a look at a point tells: how far to go, ``s`` to one side and ``t`` to the other."""
+    """How far to go from a point, ``s`` to one side and ``t`` to the other, and its residuals."""
 
     ds: jax.Array
     dt: jax.Array
@@ -113,13 +114,13 @@ class _Known(NamedTuple):
 
 
 class _End(NamedTuple):
-    """Where was looked last, and whether that is an end; ``seen`` if it is not."""
+    """Where was looked last, and whether that is an end; what was seen there if it is not."""
 
     s: jax.Array
     t: jax.Array
     seen: _Seen
-    proven: jax.Array | bool = False
-    looks: jax.Array | int = 0
+    proven: jax.Array
+    looks: jax.Array
 
 
 def _search(market: Market, most_steps: int | jax.Array, side: jax.Array, begin: _End) -> _End:
@@ -157,10 +158,9 @@ def _search(market: Market, most_steps: int | jax.Array, side: jax.Array, begin:
             residual = _residuals(market, matched, excess_x, excess_y)
             return _Seen(length * ds, length * dt, *residual), jnp.asarray(False)
 
-        wanted = ~proven & (middle | (end.looks + 1 < most))
+        wanted = middle | (~proven & (end.looks + 1 < most))
         # a loop of one round at most: among many lanes a condition would look for all of them
         seen, _ = lax.while_loop(lambda state: state[1], look, (end.seen, wanted))
         return _End(s, t, seen, proven, end.looks + 1)
 
-    begin = begin._replace(proven=jnp.asarray(False), looks=jnp.asarray(0))
     return lax.while_loop(unfinished, onward, begin)
