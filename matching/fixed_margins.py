@@ -13,10 +13,10 @@ from matching.arrays import float64, is_traced
 from matching.certificate import residuals
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
-from matching.kernel import DenseKernel, Factors, Kernel, Matches
+from matching.kernel import Factors, Kernel, Matches
 from matching.kernel_choice import dense_kernel
 from matching.kernel_ladder import solve_by_kernels
-from matching.market import active, exponents, market_of_margins, prepared
+from matching.market import active, exponents, log_cells, market_of_margins, prepared
 from matching.scaled_kernel import bare, dressed
 from matching.solvers import find_potentials
 from matching.status import raise_unless_converged, verdict
@@ -40,7 +40,7 @@ class FixedMargins:
     """
 
     all_matches: Matches  # π behind the products π v and π'u, whatever the kernel
-    log_cells: jax.Array | None  # log π, (N, J); None where the kernel is not dense
+    log_cells: jax.Array | None  # log π, (N, J); None where it is never formed
     multiplier_x: jax.Array  # a/λ, (N,); +inf for types of zero mass
     multiplier_y: jax.Array  # b/λ, (J,)
     status: jax.Array  # (): a :class:`~matching.status.Status`
@@ -52,10 +52,10 @@ class FixedMargins:
 
     @property
     def log_matches(self) -> jax.Array:
-        """``log π``, ``(N, J)``; raises where the kernel never forms the matrix."""
+        """``log π``, ``(N, J)``; raises where the matrix was never formed."""
         if self.log_cells is None:
             raise InvalidInput(
-                [f"matches: the {self.kernel} kernel never forms the matrix of matches; use "
+                ["matches: solving so large a problem never forms the matrix of matches; use "
                  "all_matches, or solve with kernel='dense'"]
             )  # fmt: skip
         return self.log_cells
@@ -168,12 +168,9 @@ def _solve(
     a, b = -(market.log_weight_x + s), -(market.log_weight_y + t)
     gauge = jnp.sum(mass_y * jnp.where(active_y, b, 0.0)) / mass_y.sum()
     _, row, column = exponents(market, s, t)
-    log_cells = None
-    if isinstance(kernel, DenseKernel):
-        log_cells = kernel.log_affinity + row[:, None] + column[None, :]
     return FixedMargins(
         all_matches=kernel.matches(row, column),
-        log_cells=log_cells,
+        log_cells=log_cells(market, row, column),
         multiplier_x=a + gauge,
         multiplier_y=b - gauge,
         status=verdict(jnp.maximum(residual_x.max(), residual_y.max())),

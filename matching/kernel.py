@@ -18,6 +18,9 @@ import jax.numpy as jnp
 from jax.scipy.special import logsumexp
 from jax.tree_util import register_dataclass
 
+# Up to this many cells the matrix of matches is wanted as such and costs little.
+SMALL = 1_000_000
+
 
 class Factors(NamedTuple):
     """A log affinity of every pair that is never formed: ``u_i·v_j``."""
@@ -48,6 +51,10 @@ class Kernel(Protocol):
     @property
     def name(self) -> str:
         """``dense``, ``streamed`` or ``low rank``."""
+
+    @property
+    def log_affinity(self) -> jax.Array:
+        """``u_i·v_j`` of every pair, ``(N, J)``."""
 
     def of(self, u: jax.Array, v: jax.Array) -> "Kernel":
         """This kernel for factors ``u (N, d)``, ``v (J, d)`` of the log affinity."""

@@ -11,7 +11,7 @@ from matching.arrays import is_traced
 from matching.blas import one_blas_thread
 from matching.economy import Economy
 from matching.errors import InvalidInput
-from matching.kernel import DenseKernel, Factors, Kernel
+from matching.kernel import SMALL, DenseKernel, Factors, Kernel
 from matching.low_rank import TOLERANCE, RankTooLow, low_rank_kernel
 from matching.m_matrix import DIRECT
 from matching.market import factors
@@ -21,8 +21,8 @@ from matching.streamed_kernel import StreamedKernel
 
 KERNELS = ("auto", "dense", "streamed", "low rank")
 
-# Up to this many cells the matrix of matches is wanted as such and costs little.
-SMALL = 1_000_000
+# With one skill features are few, whatever the range: they pay where cells are more than these.
+_FEW = 250_000
 # What a solver holds: bytes a cell of a dense kernel, copies of features, arrays of each type.
 _DENSE_CELL, _COPIES, _ARRAYS = 24.0, 2.5, 30
 # A dense kernel is not chosen beyond so many bytes, however large the machine.
@@ -103,7 +103,8 @@ def kernel_of_factors(
              f"{name!r}) of an economy with values"]
         )  # fmt: skip
     cells = len(u) * len(v)
-    if traced or (name in ("auto", "dense") and cells <= SMALL):
+    few = cells <= (SMALL if u.shape[1] > 1 else _FEW)
+    if traced or (few and name in ("auto", "dense")):
         return KernelChoice(dense_kernel(u @ v.T), f"dense: {cells:,} cells are few")
     budget = _Budget(len(u), len(v), min(available_bytes(), math.inf if memory is None else memory))
     if name == "dense":

@@ -88,7 +88,9 @@ def _within_memory(kernel: Kernel, solve: Callable[[Kernel, Any], _S], start: An
     """
     while True:
         try:
-            return jax.block_until_ready(solve(kernel, start))
+            solution = solve(kernel, start)
+            jax.block_until_ready(solution.status)
+            return solution
         except jax.errors.JaxRuntimeError as error:
             if not any(sign in str(error) for sign in _NO_MEMORY):
                 raise

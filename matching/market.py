@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 
 from matching.economy import Economy
-from matching.kernel import DenseKernel, Factors, Kernel, Matches, sums
+from matching.kernel import SMALL, DenseKernel, Factors, Kernel, Matches, sums
 
 _EPS = float(jnp.finfo(jnp.float64).eps)
 # Newton steps that change no exponent by more are taken whole.
@@ -158,6 +158,13 @@ def exponents(
     row = kappa * market.log_worth_x + market.log_weight_x + s
     column = kappa * market.log_worth_y + market.log_weight_y + t
     return market.kernel.scaled(jnp.asarray(kappa)), row, column
+
+
+def log_cells(market: Market, row: jax.Array, column: jax.Array) -> jax.Array | None:
+    """``log π (N, J)`` of these exponents; ``None`` where that is too large to be wanted."""
+    if len(row) * len(column) > SMALL and not isinstance(market.kernel, DenseKernel):
+        return None
+    return market.kernel.log_affinity + row[:, None] + column[None, :]
 
 
 def log_demands(

@@ -21,8 +21,7 @@ from jax.tree_util import register_dataclass
 from matching.arrays import is_traced, sample_of
 from matching.economy import Economy, Firms
 from matching.equilibrium import Equilibrium
-from matching.kernel import Matches
-from matching.kernel_choice import SMALL
+from matching.kernel import SMALL, Matches
 
 # Types are merged where that leaves at most this share of the cells.
 _WORTH = 0.5

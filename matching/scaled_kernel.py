@@ -187,6 +187,10 @@ class ScaledKernel:
     def name(self) -> str:  # noqa: D102
         return self.table.name
 
+    @property
+    def log_affinity(self) -> jax.Array:  # noqa: D102
+        return self.u @ self.v.T
+
     def of(self, u: jax.Array, v: jax.Array) -> "ScaledKernel":
         """This kernel with derivatives through ``u`` and ``v``; NaN if they are not its own."""
         own = _near(u, self.u) & _near(v, self.v)

@@ -13,9 +13,9 @@ from matching.economy import Economy
 from matching.equilibrium import Equilibrium, type_starts
 from matching.errors import require_float64
 from matching.implicit import with_derivatives
-from matching.kernel import DenseKernel, Kernel
+from matching.kernel import Kernel
 from matching.kernel_ladder import solve_by_kernels
-from matching.market import active, exponents, factors, market_of, prepared
+from matching.market import active, exponents, factors, log_cells, market_of, prepared
 from matching.repeated_types import expanded, merged_types
 from matching.scaled_kernel import bare, dressed
 from matching.solvers import find_potentials
@@ -108,13 +108,11 @@ def equilibrium_of(
         return tuple(jnp.split(values, starts[1:-1]))
 
     _, row, column = exponents(market, s, t)
-    log_cells = None
-    if isinstance(market.kernel, DenseKernel):
-        log_cells = by_origin(market.kernel.log_affinity + row[:, None] + column[None, :])
+    cells = log_cells(market, row, column)
     return Equilibrium(
         economy=economy,
         all_matches=market.kernel.matches(row, column),
-        log_cells=log_cells,
+        log_cells=None if cells is None else by_origin(cells),
         log_unmatched=by_origin(log_f0),
         log_unmatched_firms=log_g0,
         status=verdict(certificate.max_residual, wage_bound),

@@ -21,6 +21,10 @@ class StreamedKernel:
 
     name = "streamed"
 
+    @property
+    def log_affinity(self) -> jax.Array:  # noqa: D102
+        return self.u @ self.v.T
+
     def of(self, u: jax.Array, v: jax.Array) -> "StreamedKernel":  # noqa: D102
         return StreamedKernel(u, v, self.block)
 

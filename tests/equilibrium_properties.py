@@ -14,7 +14,6 @@ from scipy.special import logsumexp
 
 from matching import Economy, Equilibrium, Status, choose_kernel, solve_equilibrium
 from matching.kernel import Kernel
-from matching.market import factors
 
 BOUNDS = {
     "margin": 1e-10,
@@ -105,22 +104,12 @@ def _kernels(batch: Economy, name: str) -> Kernel:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *kernels)
 
 
-def log_matches(eq: Equilibrium) -> tuple[jax.Array, ...]:
-    """``log π`` of each origin, whatever the kernel: potentials and the exact affinity."""
-    if eq.log_cells is not None:
-        return eq.log_cells
-    u, v = factors(eq.economy)
-    exponents = u @ v.T + eq.all_matches.row[:, None] + eq.all_matches.column[None, :]
-    ends = np.cumsum([len(origin.mass) for origin in eq.economy.origins])
-    return tuple(jnp.split(exponents, ends[:-1]))
-
-
 def accounting_error(eq: Equilibrium) -> jax.Array:
     """``|w + r − q|`` over ``max(|q|, |w|, λ max(1, |log π|))``; w from the workers' side alone."""
     economy = eq.economy
     worst = jnp.asarray(0.0)
     for o, log_pi, log_f0, q in zip(
-        economy.origins, log_matches(eq), eq.log_unmatched, eq.outputs, strict=True
+        economy.origins, eq.log_matches, eq.log_unmatched, eq.outputs, strict=True
     ):
         cells = _omega(economy, o.mass), _omega(economy, economy.firms.mass)
         log_pi_density = log_pi - cells[0][:, None] - cells[1][None, :]
@@ -213,7 +202,7 @@ def _gap(
     """Largest difference of ``log π``, relative to ``max(1, |log π|)``, per economy."""
     gaps = []
     allowed = _stated(one) + _stated(other)
-    for a, b in zip(*map(jax.jit(jax.vmap(log_matches)), (one, other)), strict=True):
+    for a, b in zip(one.log_matches, other.log_matches, strict=True):
         a, b = np.asarray(a), np.asarray(b)
         b = b[:, ::-1, ::-1] if reverse else merge_pairs(b) if merge else b
         apart = np.abs(a - b) - allowed[:, None, None]

@@ -151,14 +151,24 @@ def test_a_low_rank_kernel_of_another_economy_is_never_reported_as_solved():
     stale = choose_kernel(economy, "low rank")
     own = solve_equilibrium(economy, kernel=stale)
     assert own.status == Status.CERTIFIED
-    with pytest.raises(InvalidInput, match="never forms"):
-        _ = own.matches
     with pytest.raises(NotConverged, match="another economy"):
         solve_equilibrium(moved, kernel=stale)
 
 
+@pytest.mark.parametrize("name", ["streamed", "low rank"])
+def test_the_matrix_of_matches_is_formed_up_to_a_million_cells(name):
+    economy = _economy(120, 100, 1, 4.0)
+    matches = solve_equilibrium(economy, kernel=name).matches[0]
+    np.testing.assert_allclose(matches, solve_equilibrium(economy).matches[0], rtol=1e-11)
+    with pytest.raises(InvalidInput, match="never forms"):
+        _ = solve_equilibrium(_economy(1001, 1000, 1, 4.0), kernel=name).matches
+
+
 def test_the_choice_follows_size_and_rank():
     assert isinstance(choose_kernel(_economy(100, 100, 1, 2.0)), DenseKernel)
+    assert isinstance(choose_kernel(_economy(1000, 250, 1, 50.0)), DenseKernel)
+    assert isinstance(choose_kernel(_economy(1000, 251, 1, 50.0)), ScaledKernel)
+    assert isinstance(choose_kernel(_economy(1000, 1000, 2, 2.0)), DenseKernel)
     large = _economy(2000, 1000, 1, 2.0)
     assert isinstance(choose_kernel(large), ScaledKernel)
     assert isinstance(choose_kernel(large, low_rank=False), DenseKernel)
