@@ -20,6 +20,10 @@ from jax.scipy.special import logsumexp
 from matching.half_step import half_step
 from matching.market import Market, active
 
+# Workers that stand for all. Most steps of Newton on that equation, and the difference of those
+# logs that is left to a last one.
+_SAMPLE, _STEPS, _NEAR = 256, 8, 0.1
+
 
 class _State(NamedTuple):
     t: jax.Array
@@ -27,11 +31,6 @@ class _State(NamedTuple):
     high: jax.Array
     too_high: jax.Array  # the second side's log less the first's
     steps: jax.Array
-
-
-# Workers that stand for all. Most steps of Newton on that equation, and the difference of those
-# logs that is left to a last one.
-_SAMPLE, _STEPS, _NEAR = 256, 8, 0.1
 
 
 def first_guess(market: Market, demand: jax.Array) -> jax.Array:

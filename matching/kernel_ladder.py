@@ -89,7 +89,7 @@ def _within_memory(kernel: Kernel, solve: Callable[[Kernel, Any], _S], start: An
     while True:
         try:
             solution = solve(kernel, start)
-            jax.block_until_ready(solution.status)
+            jax.block_until_ready(solution.status)  # as all of one program are, with it
             return solution
         except jax.errors.JaxRuntimeError as error:
             if not any(sign in str(error) for sign in _NO_MEMORY):

@@ -240,7 +240,7 @@ def step_length(d: jax.Array) -> jax.Array:
 
 
 def active(market: Market) -> tuple[jax.Array, jax.Array]:
-    """Which types have positive mass."""
+    """Which types have positive mass; one that is NaN counts, so that it shows in all results."""
     return ~jnp.isneginf(market.log_weight_x), ~jnp.isneginf(market.log_weight_y)
 
 
