@@ -11,13 +11,14 @@ the diagonal (Grassmann, Taksar and Heyman 1985; Alfa, Xue and Ye 2002) never su
 every entry of the inverse is right to rounding however near the matrix is to singular.
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
-from jax.scipy.sparse.linalg import cg
 
 from matching.kernel import DenseMatches
 from matching.market import Matched
@@ -78,19 +79,65 @@ def _by_conjugate_gradients(
     def transposed_times(z: jax.Array) -> jax.Array:
         return matched.matches.transposed_times(z[:, None])[:, 0]
 
-    def schur(z: jax.Array) -> jax.Array:
-        return (diagonal_y * (z / root) - transposed_times(inverse * times(z / root))) / root
+    def schur(z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The system, and what workers are matched for it."""
+        met = times(z / root)
+        return (diagonal_y * (z / root) - transposed_times(inverse * met)) / root, met
 
     rhs = (rhs_y + transposed_times(inverse * rhs_x)) / root
     if grounded:  # what rounding put along the null vector has no solution
         null = jnp.where(diagonal_y > 0, root, 0.0)
         rhs -= null * (null @ rhs) / (null @ null)
-    # a first guess costs nothing: its product is what a guess of zero would waste
-    z, _ = cg(schur, rhs, x0=rhs, tol=tolerance, maxiter=_CG_STEPS)
+    z, met = _conjugate_gradients(schur, rhs, tolerance)
     z_y = z / root
     if grounded:
-        z_y -= z_y[ground]
-    return inverse * (rhs_x + times(z_y)), z_y
+        shift = z_y[ground]
+        return inverse * (rhs_x + met - shift * matched.workers), z_y - shift
+    return inverse * (rhs_x + met), z_y
+
+
+class _Search(NamedTuple):
+    z: jax.Array
+    met: jax.Array
+    residual: jax.Array
+    direction: jax.Array
+    square: jax.Array  # of the residual's length
+    steps: jax.Array
+
+
+def _conjugate_gradients(
+    system: Callable[[jax.Array], tuple[jax.Array, jax.Array]],
+    rhs: jax.Array,
+    tolerance: float | jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Solve ``A z = rhs``; ``system`` gives ``A d`` and ``B d``, and so ``B z`` comes with ``z``.
+
+    Steps end at a residual of ``tolerance`` times that of zero.
+    """
+    square = rhs @ rhs
+    least = tolerance**2 * square
+
+    def unfinished(state: _Search) -> jax.Array:
+        return (state.square > least) & (state.steps < _CG_STEPS)
+
+    def step(state: _Search) -> _Search:
+        onward, met = system(state.direction)
+        length = state.square / (state.direction @ onward)
+        residual = state.residual - length * onward
+        square = residual @ residual
+        return _Search(
+            z=state.z + length * state.direction,
+            met=state.met + length * met,
+            residual=residual,
+            direction=residual + square / state.square * state.direction,
+            square=square,
+            steps=state.steps + 1,
+        )
+
+    shape = jax.eval_shape(system, rhs)[1]
+    begin = _Search(jnp.zeros_like(rhs), jnp.zeros_like(shape), rhs, rhs, square, jnp.asarray(0))
+    end = lax.while_loop(unfinished, step, begin)
+    return end.z, end.met
 
 
 @custom_vmap
