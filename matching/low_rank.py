@@ -4,15 +4,19 @@ With ``u`` and ``v`` centred and in units in which both sides spread alike,
 
     exp(u·v) = exp(|u|²/2) exp(|v|²/2) exp(−|u−v|²/2),
 
-and the Gaussian is the product of one for each of two groups of coordinates, so that features of
-the groups do for it: their products are never formed
-(:class:`~matching.scaled_kernel.Features`). Each Gaussian is a positive definite kernel on the
-types of both sides together. A partial Cholesky factorisation of it on a few pivots ``Z`` gives
-each type ``w`` the features ``L⁻¹ exp(−|Z−w|²/2)``. They are turned along the axes of their second
-moments over both sides, of which the first are kept: ``F_w``. The remainder is positive definite
-too, so that by Cauchy and Schwarz ``|exp(−|u−v|²/2) − F_u·F_v| ≤ √r_u √r_v`` with
-``r_w = 1 − |F_w|²``: a proven error from one number a type. As no Gaussian exceeds 1, the errors of
-the groups add up, and once more by Cauchy and Schwarz so do their ``r_w``.
+and the Gaussian is the product of one for each coordinate. Each of those is a positive definite
+kernel on the types of both sides together. A partial Cholesky factorisation of it on a few pivots
+``Z`` gives each type ``w`` the features ``L⁻¹ exp(−(Z−w)²/2)``. They are turned along the axes of
+their second moments over both sides, of which the first are kept. Coordinates make two groups.
+Products of a feature of each coordinate are features of the group; those that matter are turned
+and cut likewise, or formed anew each time, where they are too many to keep. Products of the two
+groups' features are summed by matrix products and never formed
+(:class:`~matching.scaled_kernel.Features`).
+
+With ``F_w`` a group's features the remainder is positive definite too, so that by Cauchy and
+Schwarz ``|exp(−|u−v|²/2) − F_u·F_v| ≤ √r_u √r_v`` with ``r_w = 1 − |F_w|²``: a proven error from
+one number a type. As no Gaussian exceeds 1, the errors of the groups add up, and once more by
+Cauchy and Schwarz so do their ``r_w``.
 
 Where potentials are known errors count with them: with ``ρ_u ρ_v exp(−|u−v|²/2)`` the density of
 matches, they are those of the margins.
@@ -27,10 +31,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from scipy.linalg.lapack import dpstrf, dtrtri
-from scipy.spatial.distance import cdist
 
 from matching.arrays import sample_of
-from matching.scaled_kernel import Features, ScaledKernel
+from matching.scaled_kernel import Features, Group, ScaledKernel
 
 # The error asked for at first: margins are accepted at a thousand times as much, and lose digits
 # where matches concentrate in corners.
@@ -39,15 +42,17 @@ TOLERANCE = 1e-13
 _EPS = float(np.finfo(np.float64).eps)
 # Pivots are picked among this many types at first, and among four times their own number at last.
 _SAMPLE, _PER_PIVOT, _MOST_PIVOTS = 64, 4, 2000
+# Types of a side on which products of features are weighed, and so many of those at most.
+_SEEN, _MOST_PRODUCTS = 256, 8000
 # Types whose error is this many times what is asked, which lie far from that sample, join it, so
 # many at a time, in so many attempts at most.
 _ENOUGH, _JOIN, _ATTEMPTS = 30.0, 256, 6
 # The share of the error asked for that a cut may leave, as types outside the sample lose more.
 _UNSEEN = 0.25
-# Features that are computed at a time.
-_BLOCK = 200_000
-# Types whose features a processor's cache holds.
-_AT_ONCE = 16_384
+# Features of a side that are formed at a time, as many as a processor's cache holds. So many in all
+# are formed once and kept, for programs without blocks are smaller; beyond, products of features
+# are formed anew, unless they are this many times as many as their axes.
+_BLOCK, _FEW, _WORTH = 200_000, 500_000, 1.5
 # Numbers of features are rounded up to so many leading bits: few programs serve all of them.
 _BITS = 4
 # Products of two groups' features are a matrix product's work, not memory's: so many pay.
@@ -85,13 +90,21 @@ class _Side(NamedTuple):
     def some(self, which: Any) -> "_Side":
         return _Side(*(values[which] for values in self))
 
+    def along(self, coordinate: int) -> "_Side":
+        return self._replace(points=self.points[:, coordinate])
+
 
 class _Basis(NamedTuple):
-    """Features of ``w`` are ``change exp(−|Z−w|²/2)``."""
+    """A coordinate's features of ``w`` are ``change exp(−(Z−w)²/2)``."""
 
-    pivots: np.ndarray  # Z, (p, d)
-    change: np.ndarray  # L⁻¹ ρ_Z before a rotation, (p, p)
-    growth: float  # of independent roundings of the exponentials, in products of features
+    pivots: Any  # Z, (p,)
+    change: Any  # L⁻¹ ρ_Z, and a rotation, (rank, p)
+    growth: Any  # of independent roundings of the exponentials, in products of features
+
+    def features(self, points: Any) -> Any:
+        """Those of points ``(n,)`` of NumPy's or JAX's: ``(rank, n)``."""
+        numpy = jnp if isinstance(points, jax.Array) else np
+        return self.change @ numpy.exp(-0.5 * (self.pivots[:, None] - points[None, :]) ** 2)
 
 
 class _Sampled(NamedTuple):
@@ -100,13 +113,30 @@ class _Sampled(NamedTuple):
     features: np.ndarray  # (s, p)
     share: np.ndarray  # (s,)
 
+    @property
+    def moments(self) -> np.ndarray:
+        return (self.share[:, None] * self.features).T @ self.features
+
+    def turned(self, axes: np.ndarray) -> "_Sampled":
+        return self._replace(features=self.features @ axes)
+
 
 class _Cut(NamedTuple):
-    """A basis turned along its axes, of which the first ``rank`` do."""
+    """A group's features along axes of which the first ``rank`` do."""
 
-    basis: _Basis
+    bases: list[_Basis]  # of each coordinate
+    which: np.ndarray  # of each coordinate's features those multiplied, (coordinates, p)
+    turn: np.ndarray | None  # from products to axes, (p, p); none for one coordinate
     rank: int
     lost: np.ndarray  # the error that keeping the first so many leaves, (p,)
+
+
+class _Maker(NamedTuple):
+    """What makes a group's features: products of coordinates' features if there are any, turned."""
+
+    bases: Any  # of each coordinate
+    which: Any  # of each coordinate's features the ones that are multiplied, (p,); or none
+    turn: Any  # (rank, p); none where products themselves are the features
 
 
 def low_rank_kernel(
@@ -143,8 +173,7 @@ def low_rank_kernel(
     far = [(_extremes(x.points), _extremes(y.points)) for x, y in groups]
     # what rounding leaves of the largest type is no pivot
     least = max(tolerance, 16.0 * _EPS * max(rho_x.max(), rho_y.max()) ** 2)
-    whole = jax.default_backend() != "cpu"
-    at_once = max(len(u), len(v)) if whole else _AT_ONCE
+    most, whole = max(len(u), len(v)), jax.default_backend() != "cpu"
     types = {"u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y}
     attempts = _ATTEMPTS
     while True:
@@ -159,11 +188,13 @@ def low_rank_kernel(
             return _too_low(cuts, max_rank)
         if math.prod(ranks) > _DEAREST * max_rank:
             return RankTooLow(None, math.inf)
-        rounded = [_rounded(rank) for rank in ranks]
+        rounded = [min(_rounded(cut.rank), len(cut.lost)) for cut in cuts]
         if sum(rounded) <= max_rank:
             ranks = rounded
-        bases = [_padded(cut.basis, rank) for cut, rank in zip(cuts, ranks, strict=True)]
-        kernel, errors = _kernel(types, points, bases, at_once=at_once)
+        few = whole or max(ranks) * most <= _FEW
+        at_once = most if few else max(1, _BLOCK // max(ranks))
+        makers = [_maker(cut, rank, few) for cut, rank in zip(cuts, ranks, strict=True)]
+        kernel, errors = _kernel(types, points, makers, at_once=at_once)
         further = [
             _with_missed(x, y, outside, error, _ENOUGH * least)
             for (x, y), outside, error in zip(groups, far, errors, strict=True)
@@ -189,12 +220,12 @@ def _rho(
 def _groups(a: np.ndarray, b: np.ndarray) -> list[list[int]]:
     """Coordinates that count, in two groups of much the same rank; one, where one is all."""
     reach = np.abs(a).max(0) * np.abs(b).max(0)
-    count = np.sum(reach > 4.0 * _EPS * (1.0 + reach.sum()))
+    count = max(1, np.sum(reach > 4.0 * _EPS * (1.0 + reach.sum())))
     groups: tuple[list[int], list[int]] = [], []
     for coordinate in np.argsort(-reach, kind="stable")[:count].tolist():
         first, second = (np.log1p(reach[group]).sum() if group else 0.0 for group in groups)
         groups[int(second < first)].append(coordinate)
-    return [group for group in groups if group] or [[]]
+    return [group for group in groups if group]
 
 
 def _shares(count: int, weight: np.ndarray | None) -> np.ndarray:
@@ -251,14 +282,79 @@ def _count(far: list[_Far]) -> int:
 def _cut(
     x: _Side, y: _Side, far: _Far, least: float, tolerance: float, max_rank: int
 ) -> _Cut | None:
-    """Pivots and axes of a group; ``None`` where no ``max_rank`` features would do."""
+    """Features of a group; ``None`` where no ``max_rank`` would do."""
+    bases: list[_Basis] = []
+    which = np.zeros((0, 1), dtype=int)
+    coordinates = x.points.shape[1]
+    for k in range(coordinates):
+        alone = _coordinate(x.along(k), y.along(k), far, least, tolerance, max_rank)
+        if alone is None or coordinates == 1:
+            return alone
+        bases += alone.bases
+        which = _with_each(which, alone.which.shape[1])
+        if which.shape[1] > _MOST_PRODUCTS:
+            return None
+        sampled = _sampled(x, y, far, _SEEN, bases, which)
+        size = sum(side.share @ side.features**2 for side in sampled)
+        order = np.argsort(-size, kind="stable")
+        lost = _lost(*(side._replace(features=side.features[:, order]) for side in sampled))
+        which = which[:, order[: _rounded(_enough(lost, tolerance))]]
+    count = which.shape[1]
+    if count > _MOST_PIVOTS:
+        return None
+    axes, lost = _axes(*_sampled(x, y, far, max(_SEEN, _PER_PIVOT * count // 2), bases, which))
+    return _Cut(bases, which, axes.T, _enough(lost, tolerance), lost)
+
+
+def _coordinate(
+    x: _Side, y: _Side, far: _Far, least: float, tolerance: float, max_rank: int
+) -> _Cut | None:
+    """Features of one coordinate."""
     found = _basis(x, y, far, least, max_rank)
     if found is None:
         return None
-    basis, sampled_x, sampled_y = found
-    axes, lost = _axes(sampled_x, sampled_y)
-    rank = max(1, int(np.sum(lost > _UNSEEN * tolerance)))
-    return _Cut(basis._replace(change=axes.T @ basis.change), rank, lost)
+    basis, *sampled = found
+    axes, lost = _axes(*sampled)
+    rank = _enough(lost, tolerance)
+    basis = basis._replace(change=axes.T[: _rounded(rank)] @ basis.change)
+    return _Cut([basis], np.arange(len(basis.change))[None], None, rank, lost)
+
+
+def _with_each(which: np.ndarray, count: int) -> np.ndarray:
+    """Products, each with each of so many features of one coordinate more."""
+    every = np.tile(np.arange(count), which.shape[1])
+    return np.vstack([which.repeat(count, axis=1), every])
+
+
+def _sampled(
+    x: _Side, y: _Side, far: _Far, count: int, bases: list[_Basis], which: np.ndarray
+) -> list[_Sampled]:
+    """Products of some types of either side and those far out."""
+    sampled = []
+    for side, outside in zip((x, y), far, strict=True):
+        some = side.some(np.union1d(sample_of(len(side.rho), count), outside))
+        products = some.rho
+        for basis, rows, points in zip(bases, which, some.points.T, strict=False):
+            products = products * basis.features(points)[rows]
+        sampled.append(_Sampled(products.T, some.share / some.share.sum()))
+    return sampled
+
+
+def _enough(lost: np.ndarray, tolerance: float) -> int:
+    """How many features lose little enough."""
+    return max(1, int(np.sum(lost > _UNSEEN * tolerance)))
+
+
+def _maker(cut: _Cut, rank: int, few: bool) -> _Maker:
+    """What makes so many features: products themselves, if formed anew, else axes of theirs."""
+    if cut.turn is None:
+        (basis,) = cut.bases
+        return _Maker([_padded(basis._replace(change=basis.change[:rank]), rank)], (), None)
+    order = np.lexsort(cut.which[::-1])  # rows that are read together lie together
+    which = tuple(cut.which[:, order].astype(np.int32))
+    anew = not few and cut.which.shape[1] <= _WORTH * rank
+    bases = [_padded(basis, _rounded(len(basis.change))) for basis in cut.bases]
+    return _Maker(bases, which, None if anew else cut.turn[:rank, order])
 
 
 def _too_low(cuts: list[_Cut], max_rank: int) -> RankTooLow:
@@ -281,7 +377,7 @@ def _basis(
             side.some(np.union1d(sample_of(len(side.rho), count // 2), outside))
             for side, outside in zip((x, y), far, strict=True)
         )
-        sample = np.vstack([some_x.points, some_y.points])
+        sample = np.concatenate([some_x.points, some_y.points])
         rho = np.concatenate([some_x.rho, some_y.rho])
         factor, pivot, rank, _ = dpstrf(_gram(sample, rho), tol=tolerance, lower=1, overwrite_a=1)
         # a sample that is nearly all pivots tells of many more
@@ -316,8 +412,9 @@ def _extremes(points: np.ndarray) -> np.ndarray:
 
 
 def _gram(points: np.ndarray, rho: np.ndarray) -> np.ndarray:
-    """``ρ_i ρ_j exp(−|w_i − w_j|²/2)`` for every pair."""
-    gram = cdist(points, points, "sqeuclidean")
+    """``ρ_i ρ_j exp(−(w_i − w_j)²/2)`` for every pair."""
+    gram = points[:, None] - points[None, :]
+    gram *= gram
     gram *= -0.5
     np.exp(gram, out=gram)
     gram *= rho[:, None]
@@ -330,17 +427,16 @@ def _axes(x: _Sampled, y: _Sampled) -> tuple[np.ndarray, np.ndarray]:
 
     Last, the error that keeping the first so many leaves, ``(p,)``.
     """
-    moments = [(side.share[:, None] * side.features).T @ side.features for side in (x, y)]
-    axes = np.linalg.eigh(moments[0] + moments[1])[1][:, ::-1]
+    axes = np.linalg.eigh(x.moments + y.moments)[1][:, ::-1]
+    return axes, _lost(x.turned(axes), y.turned(axes))
 
-    def tails(side: _Sampled) -> np.ndarray:
-        """What each type would lose, were features from some rank on cut: ``(s, p)``."""
-        squares = (side.features @ axes) ** 2
-        return np.sqrt(np.cumsum(squares[:, ::-1], axis=1)[:, ::-1])
 
-    tails_x, tails_y = tails(x), tails(y)
-    lost = np.maximum(tails_x.max(0) * (y.share @ tails_y), tails_y.max(0) * (x.share @ tails_x))
-    return axes, lost
+def _lost(x: _Sampled, y: _Sampled) -> np.ndarray:
+    """The error of a type on the average over partners, if features from some on are cut: (p,)."""
+    tails_x, tails_y = (
+        np.sqrt(np.cumsum(side.features[:, ::-1] ** 2, axis=1)[:, ::-1]) for side in (x, y)
+    )
+    return np.maximum(tails_x.max(0) * (y.share @ tails_y), tails_y.max(0) * (x.share @ tails_x))
 
 
 def _rounded(count: int) -> int:
@@ -351,11 +447,11 @@ def _rounded(count: int) -> int:
 
 def _padded(basis: _Basis, rank: int) -> _Basis:
     """So many features, and pivots that do nothing up to a round number of them."""
-    count, dimensions = basis.pivots.shape
+    count = len(basis.pivots)
     size = _rounded(count)
-    pivots, change = np.zeros((size, dimensions)), np.zeros((rank, size))
+    pivots, change = np.zeros(size), np.zeros((rank, size))
     pivots[size - count :] = basis.pivots
-    change[:count, size - count :] = basis.change[:rank]
+    change[: len(basis.change), size - count :] = basis.change
     return _Basis(pivots, change, basis.growth)
 
 
@@ -363,14 +459,14 @@ def _padded(basis: _Basis, rank: int) -> _Basis:
 def _kernel(
     types: dict[str, jax.Array],
     points: list[tuple[jax.Array, jax.Array]],
-    bases: list[_Basis],
+    makers: list[_Maker],
     *,
     at_once: int,
 ) -> tuple[ScaledKernel, list[_Errors]]:
-    """The kernel of some groups' bases, and each group's errors."""
+    """The kernel of some groups' features, and each group's errors."""
     made = [
-        [_features(side, basis) for side in sides]
-        for sides, basis in zip(points, bases, strict=True)
+        [_features(side, maker) for side in sides]
+        for sides, maker in zip(points, makers, strict=True)
     ]
     left, right = (tuple(side[0] for side in sides) for sides in zip(*made, strict=True))
     errors = [(x[1], y[1]) for x, y in made]
@@ -381,25 +477,31 @@ def _kernel(
     return ScaledKernel(**types, table=table, error_x=error_x, error_y=error_y), errors
 
 
-def _features(points: jax.Array, basis: _Basis) -> tuple[jax.Array, jax.Array]:
-    """Features ``(rank, n)``, and each type's share of the error, ``(n,)``."""
-    pivots, change, growth = basis
-    count, block = len(points), min(len(points), max(1, _BLOCK // len(pivots)))
-    rounding = (2.0 * len(pivots) ** 0.5 + 8.0 + growth) * _EPS
+def _features(points: jax.Array, maker: _Maker) -> tuple[Group, jax.Array]:
+    """Features of a group, and each type's share of the error, ``(n,)``."""
+    bases, which, turn = maker
+    count, products = len(points), len(which[0]) if which else 0
+    largest = max(products, *(len(basis.pivots) for basis in bases))
+    block = min(count, max(1, _BLOCK // largest))
+    units = [2.0 * len(basis.pivots) ** 0.5 + 8.0 + basis.growth for basis in bases]
+    rounding = (sum(units) + 3.0 * products**0.5) * _EPS
+    anew = products > 0 and turn is None
 
-    def further(k: jax.Array, done: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def further(k: jax.Array, done: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         start = jnp.minimum(k * block, count - block)  # the last block repeats some of another
         part = lax.dynamic_slice_in_dim(points, start, block)
-        distance = jnp.zeros((len(pivots), block))
-        for axis in range(points.shape[1]):
-            distance += (pivots[:, axis, None] - part[None, :, axis]) ** 2
-        features = change @ jnp.exp(-0.5 * distance)
+        group = Group(tuple(map(_Basis.features, bases, part.T)), which)
+        features = group.features(0, block)
+        features = features if turn is None else turn @ features
         remainder = jnp.maximum(1.0 - jnp.sum(features**2, axis=0), 0.0)
-        return (
-            lax.dynamic_update_slice_in_dim(done[0], features, start, axis=1),
-            lax.dynamic_update_slice_in_dim(done[1], jnp.sqrt(remainder + rounding), start, axis=0),
+        kept = group.factors if anew else (features,)
+        return tuple(
+            lax.dynamic_update_slice_in_dim(whole, part, start, axis=-1)
+            for whole, part in zip(done, (*kept, jnp.sqrt(remainder + rounding)), strict=True)
         )
 
-    # begun with a number of this side's own: zeros of both would be one array, and copies of it
-    own = jnp.broadcast_to(points.sum(), (len(change), count))
-    return lax.fori_loop(0, -(-count // block), further, (own, own[0]))
+    # begun with numbers of this side's own: zeros of both would be one array, and copies of it
+    sizes = [len(basis.change) for basis in bases] if anew or turn is None else [len(turn)]
+    begin = [jnp.broadcast_to(points.sum() + k, (size, count)) for k, size in enumerate(sizes)]
+    *kept, error = lax.fori_loop(0, -(-count // block), further, (*begin, begin[0][0]))
+    return Group(tuple(kept), which if anew else ()), error

@@ -6,9 +6,11 @@ potentials join them without touching the table, which is a matrix (:class:`Cell
 of two thin ones (:class:`Features`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Protocol
+from math import prod
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,8 @@ from matching.kernel import Kernel, Matches
 # Sums over either side of stored exponentials keep their digits without another scaling while the
 # log affinity ranges over this much: terms that underflow are e^-400 beside the largest.
 STORED_RANGE = 300.0
+# Indices that need no look at their bounds.
+_WITHIN: Any = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
 # Rows of a stored matrix that meet in one step of a transposed product.
 _BLOCK = 64
 
@@ -43,81 +47,115 @@ class Table(Protocol):
         """Some rows alone."""
 
 
+class Group(NamedTuple):
+    """Features of some types, each a row, or factors whose products they are."""
+
+    factors: tuple[jax.Array, ...]  # each (its own features, N)
+    which: tuple[jax.Array, ...]  # of each factor the rows that are multiplied, (rank,); or none
+
+    @property
+    def rank(self) -> int:
+        """How many features there are."""
+        return len(self.which[0] if self.which else self.factors[0])
+
+    def features(self, start: Any, size: int) -> jax.Array:
+        """Those of so many types, ``(rank, size)``."""
+        some = [_slice(values, start, size) for values in self.factors]
+        if not self.which:
+            return some[0]
+        rows = [a.at[k].get(**_WITHIN) for a, k in zip(some, self.which, strict=True)]
+        return prod(rows[1:], start=rows[0])
+
+
 @partial(register_dataclass, data_fields=["left", "right"], meta_fields=["at_once"])
 @dataclass(frozen=True)
 class Features:
     """``table_ij = Π_g Σ_k left_gki right_gkj`` over one group of features or two.
 
-    A feature is a row, which lies together in memory. The products of two groups' features are
-    summed by matrix products and never formed, of so many types at once: they cost time, of which
-    they take little where those stay in a processor's cache, and no memory.
+    One group's are kept. Products of two groups' features are summed by matrix products and never
+    formed: they cost time, of which they take little where so many types at once stay in a
+    processor's cache, and no memory.
     """
 
-    left: tuple[jax.Array, ...]  # of each group (rank, N)
-    right: tuple[jax.Array, ...]  # of each group (rank, J)
+    left: tuple[Group, ...]  # of N types
+    right: tuple[Group, ...]  # of J types
     at_once: int
 
     name = "low rank"
 
     @property
     def rank(self) -> int:  # noqa: D102
-        return sum(len(features) for features in self.left)
+        return sum(group.rank for group in self.left)
 
     def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
         if len(self.left) == 1:
-            return ((self.right[0] @ values).T @ self.left[0]).T
-        (left, far_left), (right, far_right) = self.left, self.right
+            (left,), (right,) = self.left[0].factors, self.right[0].factors
+            return ((right @ values).T @ left).T
 
         def column(weights: jax.Array) -> jax.Array:
             # a number for every product of features
-            core = _weighted_gram(right, weights, far_right, self.at_once)
-            return _forms(left, core, far_left, self.at_once)
+            core = _weighted_gram(*self.right, weights, at_once=self.at_once)
+            return _forms(*self.left, core, at_once=self.at_once)
 
+        if values.shape[1] == 1:  # a mapped loop is larger
+            return column(values[:, 0])[:, None]
         return jax.vmap(column, 1, 1)(values)
 
     def flipped(self) -> "Features":  # noqa: D102
         return replace(self, left=self.right, right=self.left)
 
     def rows(self, start: int, stop: int) -> "Features":  # noqa: D102
-        return replace(self, left=tuple(features[:, start:stop] for features in self.left))
+        def some(group: Group) -> Group:
+            return group._replace(factors=tuple(f[:, start:stop] for f in group.factors))
+
+        return replace(self, left=tuple(map(some, self.left)))
 
 
-def _weighted_gram(a: jax.Array, weights: jax.Array, b: jax.Array, at_once: int) -> jax.Array:
+@partial(jax.jit, static_argnames="at_once")  # traced once, wherever a program takes it
+def _weighted_gram(a: Group, b: Group, weights: jax.Array, at_once: int) -> jax.Array:
     """``Σ_i a_ki w_i b_li``, so many types at once."""
+    count = len(weights)
 
-    def part(start: Any, size: int) -> jax.Array:
-        some_a, some_b, some = (_slice(x, start, size) for x in (a, b, weights))
-        return (some_a * some[None, :]) @ some_b.T
+    def further(done: jax.Array, start: Any, size: int, fresh: Any) -> jax.Array:
+        some = jnp.where(jnp.arange(size) >= fresh, _slice(weights, start, size), 0.0)
+        return done + (a.features(start, size) * some[None, :]) @ b.features(start, size).T
 
-    parts, rest = divmod(len(weights), at_once)
-    total = part(parts * at_once, rest)
-    if not parts:
-        return total
-    return lax.fori_loop(0, parts, lambda k, sum: sum + part(k * at_once, at_once), total)
+    return _in_parts(further, jnp.zeros((a.rank, b.rank)), count, at_once)
 
 
-def _forms(a: jax.Array, core: jax.Array, b: jax.Array, at_once: int) -> jax.Array:
+@partial(jax.jit, static_argnames="at_once")
+def _forms(a: Group, b: Group, core: jax.Array, at_once: int) -> jax.Array:
     """``Σ_kl a_ki core_kl b_li`` of each type ``i``, so many at once."""
+    count = a.factors[0].shape[1]
 
-    def part(start: Any, size: int) -> jax.Array:
-        return jnp.sum(_slice(a, start, size) * (core @ _slice(b, start, size)), axis=0)
+    def further(done: jax.Array, start: Any, size: int, fresh: Any) -> jax.Array:
+        del fresh
+        form = jnp.sum(a.features(start, size) * (core @ b.features(start, size)), axis=0)
+        return lax.dynamic_update_slice(done, form, (start,), allow_negative_indices=False)
 
-    count = a.shape[1]
-    if count <= at_once:
-        return part(0, count)
+    return _in_parts(further, jnp.zeros(count), count, at_once)
 
-    def further(k: jax.Array, done: jax.Array) -> jax.Array:
-        start = jnp.minimum(k * at_once, count - at_once)  # the last repeats some of another
-        return lax.dynamic_update_slice_in_dim(done, part(start, at_once), start, axis=0)
 
-    return lax.fori_loop(0, -(-count // at_once), further, jnp.zeros(count))
+def _in_parts(further: Callable[..., jax.Array], done: jax.Array, count: int, at_once: int) -> Any:
+    """``further`` for parts of a count; of the last some are another's: all before ``fresh``."""
+    parts = -(-count // at_once)
+    if parts <= 1:
+        return further(done, 0, count, 0)
+    size = -(-count // parts)
+
+    def part(k: jax.Array, done: jax.Array) -> jax.Array:
+        start = jnp.minimum(k * size, count - size)
+        return further(done, start, size, k * size - start)
+
+    return lax.fori_loop(0, parts, part, done)
 
 
 def _slice(values: jax.Array, start: Any, size: int) -> jax.Array:
     """So many of the last axis."""
     if values.shape[-1] == size:
         return values
-    return lax.dynamic_slice_in_dim(values, start, size, axis=-1)
+    starts, sizes = [0] * (values.ndim - 1), values.shape[:-1]
+    return lax.dynamic_slice(values, (*starts, start), (*sizes, size), allow_negative_indices=False)
 
 
 @partial(register_dataclass, data_fields=["blocks"], meta_fields=["count", "transposed"])

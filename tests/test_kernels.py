@@ -15,6 +15,7 @@ from matching import (
     NotConverged,
     Status,
     choose_kernel,
+    low_rank,
     make_economy,
     make_firms,
     make_origin,
@@ -76,15 +77,20 @@ def _assert_bound_holds(kernel, u, v):
     return bound
 
 
-def test_products_of_features_are_the_same_however_many_types_are_at_once():
+@pytest.mark.parametrize("at_once", [64, 301])
+def test_products_of_features_are_the_same_kept_or_formed_anew(at_once, monkeypatch):
     rng = np.random.default_rng(0)
-    u, v = rng.uniform(-1, 1, (300, 3)), rng.uniform(-1, 1, (200, 3))
+    u, v = rng.uniform(-1, 1, (301, 3)), rng.uniform(-1, 1, (200, 3))
     table = low_rank_kernel(u, v).table
-    assert len(table.left) == 2
-    assert table.at_once > 300
-    parts = replace(table, at_once=64)
+    assert [len(group.factors) for group in table.left] == [1, 1]
+    assert table.at_once == 301
+    monkeypatch.setattr(low_rank, "_FEW", 0)
+    kernel = low_rank_kernel(u, v)
+    _assert_bound_holds(kernel, u, v)
+    parts = replace(kernel.table, at_once=at_once)
+    assert [len(group.factors) for group in parts.left] == [1, 2]
     for whole, some in ((table, parts), (table.flipped(), parts.flipped())):
-        values = jnp.asarray(rng.normal(size=(some.right[0].shape[1], 2)))
+        values = jnp.asarray(rng.normal(size=(len(whole.right[0].factors[0].T), 2)))
         np.testing.assert_allclose(some.times(values), whole.times(values), rtol=1e-12, atol=1e-12)
         slopes = (jax.grad(lambda z, t=t: jnp.sum(t.times(z) ** 2))(values) for t in (whole, some))
         np.testing.assert_allclose(*slopes, rtol=1e-11, atol=1e-11)
