@@ -163,6 +163,8 @@ def low_rank_kernel(
     to_a, to_b = _equal_spread(du, share_x, dv, share_y)
     a, b = du @ to_a, dv @ to_b
     points = [(a[:, group], b[:, group]) for group in _groups(a, b)]
+    if not points:  # one coordinate in which nobody differs
+        points = [(np.zeros((len(u), 1)), np.zeros((len(v), 1)))]
     shift_x, shift_y = u @ centre_v, dv @ centre_u
     for of_x, of_y in points:
         shift_x += 0.5 * np.einsum("id,id->i", of_x, of_x)
@@ -173,7 +175,7 @@ def low_rank_kernel(
     far = [(_extremes(x.points), _extremes(y.points)) for x, y in groups]
     # what rounding leaves of the largest type is no pivot
     least = max(tolerance, 16.0 * _EPS * max(rho_x.max(), rho_y.max()) ** 2)
-    most, whole = max(len(u), len(v)), jax.default_backend() != "cpu"
+    most = max(len(u), len(v))
     types = {"u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y}
     attempts = _ATTEMPTS
     while True:
@@ -191,9 +193,14 @@ def low_rank_kernel(
         rounded = [min(_rounded(cut.rank), len(cut.lost)) for cut in cuts]
         if sum(rounded) <= max_rank:
             ranks = rounded
-        few = whole or max(ranks) * most <= _FEW
-        at_once = most if few else max(1, _BLOCK // max(ranks))
-        makers = [_maker(cut, rank, few) for cut, rank in zip(cuts, ranks, strict=True)]
+        kept = jax.default_backend() != "cpu" or max(ranks) * most <= _FEW
+        formed = [cut.which.shape[1] for cut in cuts]
+        anew = [
+            not kept and sum(formed) <= max_rank and cut.turn is not None and count <= _WORTH * rank
+            for cut, count, rank in zip(cuts, formed, ranks, strict=True)
+        ]
+        makers = list(map(_maker, cuts, ranks, anew))
+        at_once = most if kept else max(1, _BLOCK // max(ranks))
         kernel, errors = _kernel(types, points, makers, at_once=at_once)
         further = [
             _with_missed(x, y, outside, error, _ENOUGH * least)
@@ -218,9 +225,12 @@ def _rho(
 
 
 def _groups(a: np.ndarray, b: np.ndarray) -> list[list[int]]:
-    """Coordinates that count, in two groups of much the same rank; one, where one is all."""
+    """Coordinates that count, in two groups of much the same rank; one, where one is all.
+
+    The others matter less than the rounding of ``u·v``.
+    """
     reach = np.abs(a).max(0) * np.abs(b).max(0)
-    count = max(1, np.sum(reach > 4.0 * _EPS * (1.0 + reach.sum())))
+    count = np.sum(reach > 4.0 * _EPS * (1.0 + reach.sum()))
     groups: tuple[list[int], list[int]] = [], []
     for coordinate in np.argsort(-reach, kind="stable")[:count].tolist():
         first, second = (np.log1p(reach[group]).sum() if group else 0.0 for group in groups)
@@ -291,18 +301,19 @@ def _cut(
         if alone is None or coordinates == 1:
             return alone
         bases += alone.bases
-        which = _with_each(which, alone.which.shape[1])
+        which = _with_each(which, len(alone.bases[0].change))
         if which.shape[1] > _MOST_PRODUCTS:
             return None
         sampled = _sampled(x, y, far, _SEEN, bases, which)
         size = sum(side.share @ side.features**2 for side in sampled)
         order = np.argsort(-size, kind="stable")
         lost = _lost(*(side._replace(features=side.features[:, order]) for side in sampled))
-        which = which[:, order[: _rounded(_enough(lost, tolerance))]]
-    count = which.shape[1]
-    if count > _MOST_PIVOTS:
-        return None
-    axes, lost = _axes(*_sampled(x, y, far, max(_SEEN, _PER_PIVOT * count // 2), bases, which))
+        rank = _enough(lost, tolerance)
+        if rank > _MOST_PIVOTS:
+            return None
+        which = which[:, order[: _rounded(rank)]]
+    count = max(_SEEN, _PER_PIVOT * which.shape[1] // 2)
+    axes, lost = _axes(*_sampled(x, y, far, count, bases, which))
     return _Cut(bases, which, axes.T, _enough(lost, tolerance), lost)
 
 
@@ -345,14 +356,13 @@ def _enough(lost: np.ndarray, tolerance: float) -> int:
     return max(1, int(np.sum(lost > _UNSEEN * tolerance)))
 
 
-def _maker(cut: _Cut, rank: int, few: bool) -> _Maker:
+def _maker(cut: _Cut, rank: int, anew: bool) -> _Maker:
     """What makes so many features: products themselves, if formed anew, else axes of theirs."""
     if cut.turn is None:
         (basis,) = cut.bases
         return _Maker([_padded(basis._replace(change=basis.change[:rank]), rank)], (), None)
     order = np.lexsort(cut.which[::-1])  # rows that are read together lie together
     which = tuple(cut.which[:, order].astype(np.int32))
-    anew = not few and cut.which.shape[1] <= _WORTH * rank
     bases = [_padded(basis, _rounded(len(basis.change))) for basis in cut.bases]
     return _Maker(bases, which, None if anew else cut.turn[:rank, order])
 

@@ -134,8 +134,10 @@ def _conjugate_gradients(
             steps=state.steps + 1,
         )
 
-    shape = jax.eval_shape(system, rhs)[1]
-    begin = _Search(jnp.zeros_like(rhs), jnp.zeros_like(shape), rhs, rhs, square, jnp.asarray(0))
+    # nothing is solved where that is not finite, and the answer says so
+    zero = 0.0 * square
+    z, met = (jnp.full_like(like, zero) for like in (rhs, jax.eval_shape(system, rhs)[1]))
+    begin = _Search(z, met, rhs, rhs, square, jnp.asarray(0))
     end = lax.while_loop(unfinished, step, begin)
     return end.z, end.met
 

@@ -35,7 +35,7 @@ class Table(Protocol):
 
     @property
     def rank(self) -> int:
-        """Numbers that are kept of each row."""
+        """Features of each row."""
 
     def times(self, values: jax.Array) -> jax.Array:
         """``table values``, from ``(J, k)`` to ``(N, k)``."""
@@ -58,6 +58,10 @@ class Group(NamedTuple):
         """How many features there are."""
         return len(self.which[0] if self.which else self.factors[0])
 
+    def kept(self) -> "Group":
+        """The same, formed for all types."""
+        return Group((self.features(0, self.factors[0].shape[1]),), ())
+
     def features(self, start: Any, size: int) -> jax.Array:
         """Those of so many types, ``(rank, size)``."""
         some = [_slice(values, start, size) for values in self.factors]
@@ -72,9 +76,9 @@ class Group(NamedTuple):
 class Features:
     """``table_ij = Π_g Σ_k left_gki right_gkj`` over one group of features or two.
 
-    One group's are kept. Products of two groups' features are summed by matrix products and never
-    formed: they cost time, of which they take little where so many types at once stay in a
-    processor's cache, and no memory.
+    Those of a lone group are kept. Products of two groups' features are summed by matrix products
+    and never formed: they cost time, of which they take little where so many types at once stay in
+    a processor's cache, and no memory.
     """
 
     left: tuple[Group, ...]  # of N types
@@ -136,7 +140,9 @@ def _forms(a: Group, b: Group, core: jax.Array, at_once: int) -> jax.Array:
     return _in_parts(further, jnp.zeros(count), count, at_once)
 
 
-def _in_parts(further: Callable[..., jax.Array], done: jax.Array, count: int, at_once: int) -> Any:
+def _in_parts(
+    further: Callable[..., jax.Array], done: jax.Array, count: int, at_once: int
+) -> jax.Array:
     """``further`` for parts of a count; of the last some are another's: all before ``fresh``."""
     parts = -(-count // at_once)
     if parts <= 1:

@@ -22,10 +22,11 @@ from matching import (
     solve_equilibrium,
     with_parameter,
 )
-from matching.kernel import DenseKernel
+from matching.kernel import DenseKernel, DenseMatches
 from matching.low_rank import low_rank_kernel
-from matching.market import factors
-from matching.scaled_kernel import ScaledKernel
+from matching.m_matrix import DIRECT, solve_margins
+from matching.market import Matched, factors
+from matching.scaled_kernel import Group, ScaledKernel
 from matching.streamed_kernel import StreamedKernel
 from tests.economies import Shape, random_economy, stack
 from tests.equilibrium_properties import BOUNDS, measure
@@ -89,8 +90,12 @@ def test_products_of_features_are_the_same_kept_or_formed_anew(at_once, monkeypa
     _assert_bound_holds(kernel, u, v)
     parts = replace(kernel.table, at_once=at_once)
     assert [len(group.factors) for group in parts.left] == [1, 2]
-    for whole, some in ((table, parts), (table.flipped(), parts.flipped())):
-        values = jnp.asarray(rng.normal(size=(len(whole.right[0].factors[0].T), 2)))
+    assert low_rank_kernel(u, v, max_rank=table.rank).table.rank <= table.rank
+    again = replace(
+        parts, left=tuple(map(Group.kept, parts.left)), right=tuple(map(Group.kept, parts.right))
+    )
+    for whole, some in ((table, parts), (table.flipped(), parts.flipped()), (table, again)):
+        values = jnp.asarray(rng.normal(size=(whole.right[0].factors[0].shape[1], 2)))
         np.testing.assert_allclose(some.times(values), whole.times(values), rtol=1e-12, atol=1e-12)
         slopes = (jax.grad(lambda z, t=t: jnp.sum(t.times(z) ** 2))(values) for t in (whole, some))
         np.testing.assert_allclose(*slopes, rtol=1e-11, atol=1e-11)
@@ -116,6 +121,14 @@ def test_the_low_rank_bound_holds_where_skills_tell_the_same_and_a_characteristi
     _assert_bound_holds(low_rank_kernel(u, v, max_rank=3000), u, v)
 
 
+def test_conjugate_gradients_keep_what_is_not_finite():
+    pi, gap = jnp.ones((DIRECT + 1, DIRECT + 1)), jnp.ones(DIRECT + 1)
+    matched = Matched(DenseMatches(pi), pi.sum(1), pi.sum(0))
+    for odd in (jnp.nan, jnp.inf):
+        solved = solve_margins(matched, gap, gap, 0.0 * gap, gap.at[3].set(odd))
+        assert np.isnan(solved).all()
+
+
 def test_newton_by_conjugate_gradients_agrees_with_ipfp():
     economy = _economy(350, 320, 2, 6.0)  # more than 300 types on either side
     newton = solve_equilibrium(economy, kernel="dense")
@@ -125,8 +138,12 @@ def test_newton_by_conjugate_gradients_agrees_with_ipfp():
     assert np.all(gap <= newton.bound_firms + fitted.bound_firms)
 
 
-def test_derivatives_pass_through_every_kernel():
-    economy = _economy(120, 100, 1, 4.0)
+@pytest.mark.parametrize(
+    ("dimensions", "names"), [(1, ("dense", "streamed", "low rank")), (3, ("dense", "low rank"))]
+)
+def test_derivatives_pass_through_every_kernel(dimensions, names, monkeypatch):
+    monkeypatch.setattr(low_rank, "_FEW", 0)  # features formed anew, of several skills
+    economy = _economy(120, 100, dimensions, 4.0)
 
     def variance(scale, kernel):
         moved = with_parameter(economy, "technology.affinity", scale * economy.affinity)
@@ -134,8 +151,7 @@ def test_derivatives_pass_through_every_kernel():
         return STATISTICS["var_wage"](solve_equilibrium(moved, kernel=kernel, throw=False))
 
     dense, *others = (
-        jax.jit(jax.grad(variance))(1.0, choose_kernel(economy, name))
-        for name in ("dense", "streamed", "low rank")
+        jax.jit(jax.grad(variance))(1.0, choose_kernel(economy, name)) for name in names
     )
     for other in others:
         np.testing.assert_allclose(other, dense, rtol=1e-8)
