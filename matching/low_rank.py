@@ -33,7 +33,7 @@ from jax import lax
 from scipy.linalg.lapack import dpstrf, dtrtri
 
 from matching.arrays import sample_of
-from matching.scaled_kernel import Features, Group, ScaledKernel
+from matching.scaled_kernel import Features, Group, ScaledKernel, in_parts
 
 # The error asked for at first: margins are accepted at a thousand times as much, and lose digits
 # where matches concentrate in corners.
@@ -87,8 +87,11 @@ class _Side(NamedTuple):
     rho: np.ndarray  # what each type's error counts, (n,)
     share: np.ndarray  # weights that add up to one, (n,)
 
-    def some(self, which: Any) -> "_Side":
-        return _Side(*(values[which] for values in self))
+    def some(self, count: int, outside: np.ndarray) -> "_Side":
+        """So many of the types and those outside, with weights that add up to one again."""
+        which = np.union1d(sample_of(len(self.rho), count), outside)
+        share = self.share[which]
+        return _Side(self.points[which], self.rho[which], share / share.sum())
 
     def along(self, coordinate: int) -> "_Side":
         return self._replace(points=self.points[:, coordinate])
@@ -196,8 +199,8 @@ def low_rank_kernel(
         kept = jax.default_backend() != "cpu" or max(ranks) * most <= _FEW
         formed = [cut.which.shape[1] for cut in cuts]
         anew = [
-            not kept and sum(formed) <= max_rank and cut.turn is not None and count <= _WORTH * rank
-            for cut, count, rank in zip(cuts, formed, ranks, strict=True)
+            not kept and sum(formed) <= max_rank and count <= _WORTH * rank
+            for count, rank in zip(formed, ranks, strict=True)
         ]
         makers = list(map(_maker, cuts, ranks, anew))
         at_once = most if kept else max(1, _BLOCK // max(ranks))
@@ -343,11 +346,11 @@ def _sampled(
     """Products of some types of either side and those far out."""
     sampled = []
     for side, outside in zip((x, y), far, strict=True):
-        some = side.some(np.union1d(sample_of(len(side.rho), count), outside))
+        some = side.some(count, outside)
         products = some.rho
         for basis, rows, points in zip(bases, which, some.points.T, strict=False):
             products = products * basis.features(points)[rows]
-        sampled.append(_Sampled(products.T, some.share / some.share.sum()))
+        sampled.append(_Sampled(products.T, some.share))
     return sampled
 
 
@@ -384,8 +387,7 @@ def _basis(
     count = _SAMPLE
     while True:
         some_x, some_y = (
-            side.some(np.union1d(sample_of(len(side.rho), count // 2), outside))
-            for side, outside in zip((x, y), far, strict=True)
+            side.some(count // 2, outside) for side, outside in zip((x, y), far, strict=True)
         )
         sample = np.concatenate([some_x.points, some_y.points])
         rho = np.concatenate([some_x.rho, some_y.rho])
@@ -405,8 +407,8 @@ def _basis(
     of_x, of_y = np.split(features, [len(some_x.rho)])
     return (
         _Basis(sample[pivots], change, float(growth)),
-        _Sampled(of_x, some_x.share / some_x.share.sum()),
-        _Sampled(of_y, some_y.share / some_y.share.sum()),
+        _Sampled(of_x, some_x.share),
+        _Sampled(of_y, some_y.share),
     )
 
 
@@ -492,16 +494,17 @@ def _features(points: jax.Array, maker: _Maker) -> tuple[Group, jax.Array]:
     bases, which, turn = maker
     count, products = len(points), len(which[0]) if which else 0
     largest = max(products, *(len(basis.pivots) for basis in bases))
-    block = min(count, max(1, _BLOCK // largest))
     units = [2.0 * len(basis.pivots) ** 0.5 + 8.0 + basis.growth for basis in bases]
     rounding = (sum(units) + 3.0 * products**0.5) * _EPS
     anew = products > 0 and turn is None
 
-    def further(k: jax.Array, done: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-        start = jnp.minimum(k * block, count - block)  # the last block repeats some of another
-        part = lax.dynamic_slice_in_dim(points, start, block)
+    def further(
+        done: tuple[jax.Array, ...], start: Any, size: int, fresh: Any
+    ) -> tuple[jax.Array, ...]:
+        del fresh
+        part = lax.dynamic_slice_in_dim(points, start, size)
         group = Group(tuple(map(_Basis.features, bases, part.T)), which)
-        features = group.features(0, block)
+        features = group.features(0, size)
         features = features if turn is None else turn @ features
         remainder = jnp.maximum(1.0 - jnp.sum(features**2, axis=0), 0.0)
         kept = group.factors if anew else (features,)
@@ -513,5 +516,6 @@ def _features(points: jax.Array, maker: _Maker) -> tuple[Group, jax.Array]:
     # begun with numbers of this side's own: zeros of both would be one array, and copies of it
     sizes = [len(basis.change) for basis in bases] if anew or turn is None else [len(turn)]
     begin = [jnp.broadcast_to(points.sum() + k, (size, count)) for k, size in enumerate(sizes)]
-    *kept, error = lax.fori_loop(0, -(-count // block), further, (*begin, begin[0][0]))
+    block = max(1, _BLOCK // largest)
+    *kept, error = in_parts(further, (*begin, begin[0][0]), count, block)
     return Group(tuple(kept), which if anew else ()), error

@@ -108,6 +108,11 @@ class Features:
     def flipped(self) -> "Features":  # noqa: D102
         return replace(self, left=self.right, right=self.left)
 
+    def kept(self) -> "Features":
+        """The same, no feature formed anew."""
+        left, right = (tuple(map(Group.kept, side)) for side in (self.left, self.right))
+        return replace(self, left=left, right=right)
+
     def rows(self, start: int, stop: int) -> "Features":  # noqa: D102
         def some(group: Group) -> Group:
             return group._replace(factors=tuple(f[:, start:stop] for f in group.factors))
@@ -124,7 +129,7 @@ def _weighted_gram(a: Group, b: Group, weights: jax.Array, at_once: int) -> jax.
         some = jnp.where(jnp.arange(size) >= fresh, _slice(weights, start, size), 0.0)
         return done + (a.features(start, size) * some[None, :]) @ b.features(start, size).T
 
-    return _in_parts(further, jnp.zeros((a.rank, b.rank)), count, at_once)
+    return in_parts(further, jnp.zeros((a.rank, b.rank)), count, at_once)
 
 
 @partial(jax.jit, static_argnames="at_once")
@@ -137,19 +142,20 @@ def _forms(a: Group, b: Group, core: jax.Array, at_once: int) -> jax.Array:
         form = jnp.sum(a.features(start, size) * (core @ b.features(start, size)), axis=0)
         return lax.dynamic_update_slice(done, form, (start,), allow_negative_indices=False)
 
-    return _in_parts(further, jnp.zeros(count), count, at_once)
+    return in_parts(further, jnp.zeros(count), count, at_once)
 
 
-def _in_parts(
-    further: Callable[..., jax.Array], done: jax.Array, count: int, at_once: int
-) -> jax.Array:
-    """``further`` for parts of a count; of the last some are another's: all before ``fresh``."""
+def in_parts(further: Callable[..., Any], done: Any, count: int, at_once: int) -> Any:
+    """What ``further(done, start, size, fresh)`` makes of a count, so many at once.
+
+    Of the last part some are another's: all before ``fresh``.
+    """
     parts = -(-count // at_once)
     if parts <= 1:
         return further(done, 0, count, 0)
     size = -(-count // parts)
 
-    def part(k: jax.Array, done: jax.Array) -> jax.Array:
+    def part(k: jax.Array, done: Any) -> Any:
         start = jnp.minimum(k * size, count - size)
         return further(done, start, size, k * size - start)
 

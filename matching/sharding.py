@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from matching.economy import Economy, Origin
 from matching.equilibrium import Equilibrium
 from matching.kernel_choice import choose_kernel
-from matching.scaled_kernel import Features, Group, ScaledKernel
+from matching.scaled_kernel import Features, ScaledKernel
 from matching.solve import solve_equilibrium
 
 _AXIS = "workers"
@@ -51,8 +51,7 @@ def solve_sharded(
     if isinstance(chosen, ScaledKernel) and isinstance(chosen.table, Features):
         # devices take their types at once, as parts of theirs would have to be sent around
         most = max(count, len(filled.firms.mass))
-        left, right = (tuple(map(Group.kept, t)) for t in (chosen.table.left, chosen.table.right))
-        chosen = replace(chosen, table=Features(left, right, most))
+        chosen = replace(chosen, table=replace(chosen.table.kept(), at_once=most))
 
     def place(value: Any, lengths: set[int]) -> jax.Array:
         """Split the axis that is as long as the workers; no other axis has that length."""

@@ -26,7 +26,7 @@ from matching.kernel import DenseKernel, DenseMatches
 from matching.low_rank import low_rank_kernel
 from matching.m_matrix import DIRECT, solve_margins
 from matching.market import Matched, factors
-from matching.scaled_kernel import Group, ScaledKernel
+from matching.scaled_kernel import ScaledKernel
 from matching.streamed_kernel import StreamedKernel
 from tests.economies import Shape, random_economy, stack
 from tests.equilibrium_properties import BOUNDS, measure
@@ -91,10 +91,8 @@ def test_products_of_features_are_the_same_kept_or_formed_anew(at_once, monkeypa
     parts = replace(kernel.table, at_once=at_once)
     assert [len(group.factors) for group in parts.left] == [1, 2]
     assert low_rank_kernel(u, v, max_rank=table.rank).table.rank <= table.rank
-    again = replace(
-        parts, left=tuple(map(Group.kept, parts.left)), right=tuple(map(Group.kept, parts.right))
-    )
-    for whole, some in ((table, parts), (table.flipped(), parts.flipped()), (table, again)):
+    pairs = (table, parts), (table.flipped(), parts.flipped()), (table, parts.kept())
+    for whole, some in pairs:
         values = jnp.asarray(rng.normal(size=(whole.right[0].factors[0].shape[1], 2)))
         np.testing.assert_allclose(some.times(values), whole.times(values), rtol=1e-12, atol=1e-12)
         slopes = (jax.grad(lambda z, t=t: jnp.sum(t.times(z) ** 2))(values) for t in (whole, some))
