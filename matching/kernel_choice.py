@@ -16,7 +16,7 @@ from matching.low_rank import TOLERANCE, RankTooLow, low_rank_kernel
 from matching.m_matrix import DIRECT
 from matching.market import factors
 from matching.memory import available_bytes, gigabytes
-from matching.scaled_kernel import STORED_RANGE, ScaledKernel
+from matching.scaled_kernel import STORED_RANGE, ScaledKernel, Table
 from matching.streamed_kernel import StreamedKernel
 
 KERNELS = ("auto", "dense", "streamed", "low rank")
@@ -125,7 +125,7 @@ def kernel_of_factors(
                 kernel,
                 f"low rank: {cells:,} cells come of {found:,} features a type, with an error of "
                 f"{_mean_error(kernel, mass_x, mass_y):.0e} of the largest match at most; "
-                f"{budget.share(budget.low_rank(found))}",
+                f"{budget.share(budget.features(kernel.table))}",
             )
         if name == "low rank":
             raise InvalidInput(
@@ -194,8 +194,12 @@ class _Budget:
         return self.types + _DENSE_CELL * self.rows * self.columns
 
     def low_rank(self, rank: int) -> float:
-        """Bytes of a low-rank kernel of so many features."""
+        """Bytes of a low-rank kernel of so many features, all of them kept."""
         return self.types + 8.0 * _COPIES * rank * (self.rows + self.columns)
+
+    def features(self, table: Table) -> float:
+        """Bytes of a low-rank kernel whose table this is, which may form features anew."""
+        return self.types + _COPIES * sum(leaf.nbytes for leaf in jax.tree.leaves(table))
 
     def streamed(self, block: int) -> float:
         """Bytes of a streamed kernel that forms ``block`` rows at a time."""

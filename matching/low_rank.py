@@ -52,7 +52,7 @@ _UNSEEN = 0.25
 # Features of a side that are formed at a time, as many as a processor's cache holds. So many in all
 # are formed once and kept, for programs without blocks are smaller; beyond, products of features
 # are formed anew, unless they are this many times as many as their axes.
-_BLOCK, _FEW, _WORTH = 200_000, 500_000, 1.5
+_BLOCK, _FEW, _WORTH = 100_000, 500_000, 1.5
 # Numbers of features are rounded up to so many leading bits: few programs serve all of them.
 _BITS = 4
 # Products of two groups' features are a matrix product's work, not memory's: so many pay.
