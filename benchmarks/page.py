@@ -57,7 +57,8 @@ total mass, is at most 1e-9 in float64, summed anew in NumPy. Medians of five re
 fastest and slowest; the first call, which compiles, is apart; each case is a process of its own,
 and memory is what it takes beyond imports and data. With outside options this project also proves
 a bound on the error of wages, which the time includes; ott-jax and POT do not know such outside
-options.
+options. What cupid_matching takes of memory there is told too small: the tolerance that reaches the
+margins is looked for before memory is.
 """
 
 
