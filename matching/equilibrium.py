@@ -17,8 +17,8 @@ from matching.market import log_partner_space
 
 @partial(
     register_dataclass,
-    data_fields=["economy", "all_matches", "log_cells", "log_unmatched", "log_unmatched_firms",
-                 "status", "iterations", "residual_workers", "residual_firms", "bound_workers",
+    data_fields=["economy", "all_matches", "log_unmatched", "log_unmatched_firms", "status",
+                 "iterations", "residual_workers", "residual_firms", "bound_workers",
                  "bound_firms", "wage_error_bound"],
     meta_fields=["solver", "kernel"],
 )  # fmt: skip
@@ -32,7 +32,6 @@ class Equilibrium:
 
     economy: Economy
     all_matches: Matches  # π of all origins, stacked, behind its products
-    log_cells: tuple[jax.Array, ...] | None  # log π, (N_o, J); None where it is never formed
     log_unmatched: tuple[jax.Array, ...]  # log f0, (N_o,)
     log_unmatched_firms: jax.Array  # log g0, (J,)
     status: jax.Array  # (): a :class:`~matching.status.Status`
@@ -69,13 +68,14 @@ class Equilibrium:
 
     @property
     def log_matches(self) -> tuple[jax.Array, ...]:
-        """``log π``, ``(N_o, J)``; raises where the matrix was never formed."""
-        if self.log_cells is None:
+        """``log π``, ``(N_o, J)``; raises where the matrix is never formed."""
+        cells = self.all_matches.log_cells
+        if cells is None:
             raise InvalidInput(
                 ["matches: solving so large a market never forms the matrix of matches; use "
                  "statistics and match_products, or solve with kernel='dense'"]
             )  # fmt: skip
-        return self.log_cells
+        return tuple(jnp.split(cells, type_starts(self.economy)[1:-1], axis=-2))
 
     @property
     def matches(self) -> tuple[jax.Array, ...]:
@@ -165,4 +165,4 @@ def output(economy: Economy, origin: int) -> jax.Array:
 
 def type_starts(economy: Economy) -> list[int]:
     """Where each origin's types begin among all of them, and where the last one's end."""
-    return np.cumsum([0, *(o.mass.shape[0] for o in economy.origins)]).tolist()
+    return np.cumsum([0, *(o.mass.shape[-1] for o in economy.origins)]).tolist()

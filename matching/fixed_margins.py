@@ -13,10 +13,10 @@ from matching.arrays import float64, is_traced
 from matching.certificate import residuals
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
-from matching.kernel import Factors, Kernel, Matches
+from matching.kernel import DenseKernel, Factors, Kernel, Matches
 from matching.kernel_choice import dense_kernel
 from matching.kernel_ladder import solve_by_kernels
-from matching.market import active, exponents, log_cells, market_of_margins, prepared
+from matching.market import active, exponents, market_of_margins, prepared
 from matching.scaled_kernel import bare, dressed
 from matching.solvers import find_potentials
 from matching.status import raise_unless_converged, verdict
@@ -27,8 +27,8 @@ _BALANCE = 1e-12
 
 @partial(
     register_dataclass,
-    data_fields=["all_matches", "log_cells", "multiplier_x", "multiplier_y", "status",
-                 "iterations", "residual_x", "residual_y"],
+    data_fields=["all_matches", "multiplier_x", "multiplier_y", "status", "iterations",
+                 "residual_x", "residual_y"],
     meta_fields=["solver", "kernel"],
 )  # fmt: skip
 @dataclass(frozen=True)
@@ -40,7 +40,6 @@ class FixedMargins:
     """
 
     all_matches: Matches  # π behind the products π v and π'u, whatever the kernel
-    log_cells: jax.Array | None  # log π, (N, J); None where it is never formed
     multiplier_x: jax.Array  # a/λ, (N,); +inf for types of zero mass
     multiplier_y: jax.Array  # b/λ, (J,)
     status: jax.Array  # (): a :class:`~matching.status.Status`
@@ -53,12 +52,13 @@ class FixedMargins:
     @property
     def log_matches(self) -> jax.Array:
         """``log π``, ``(N, J)``; raises where the matrix was never formed."""
-        if self.log_cells is None:
+        cells = self.all_matches.log_cells
+        if cells is None:
             raise InvalidInput(
                 ["matches: solving so large a problem never forms the matrix of matches; use "
                  "all_matches, or solve with kernel='dense'"]
             )  # fmt: skip
-        return self.log_cells
+        return cells
 
     @property
     def matches(self) -> jax.Array:
@@ -117,7 +117,8 @@ def solve_fixed_margins(
             raise InvalidInput(defects)
 
     def solve(chosen: Kernel, start: Any) -> FixedMargins:
-        given = affinity, chosen, f, g, start
+        pair = None if isinstance(chosen, DenseKernel) else affinity
+        given = pair, chosen, f, g, start
         if is_traced(given):
             return _solve(*given, solver=solver, max_iter=max_iter)
         found = _compiled(*given, solver=solver, max_iter=max_iter)
@@ -126,7 +127,7 @@ def solve_fixed_margins(
     if isinstance(affinity, Factors):
         solution = solve_by_kernels(affinity, f, g, kernel, solve, start)
     elif kernel in ("auto", "dense"):
-        solution = solve(dense_kernel(affinity), start)
+        solution = solve(dense_kernel(jnp.asarray(affinity)), start)
     else:
         raise InvalidInput([f"kernel: {kernel!r} needs log_affinity=Factors(u, v), not a matrix"])
     if throw:
@@ -143,7 +144,7 @@ def _compiled(*given: Any, solver: str, max_iter: int | None) -> FixedMargins:
 
 @partial(jax.jit, static_argnames=("solver", "max_iter"))
 def _solve(
-    affinity: jax.Array | Factors,
+    pair: Factors | None,
     kernel: Kernel,
     mass_x: jax.Array,
     mass_y: jax.Array,
@@ -152,11 +153,11 @@ def _solve(
     solver: str,
     max_iter: int | None,
 ) -> FixedMargins:
-    if isinstance(affinity, Factors):
-        kernel = kernel.of(*affinity)
-        magnitude = jnp.abs(affinity.u).max(0) @ jnp.abs(affinity.v).max(0)
+    if pair is None:  # a dense kernel is the log affinity itself
+        magnitude = kernel.largest()
     else:
-        magnitude = jnp.abs(affinity).max()
+        kernel = kernel.of(*pair)
+        magnitude = jnp.abs(pair.u).max(0) @ jnp.abs(pair.v).max(0)
     market = market_of_margins(kernel, magnitude, mass_x, mass_y)
     _, active_y = active(market)
     if start is not None:
@@ -170,7 +171,6 @@ def _solve(
     _, row, column = exponents(market, s, t)
     return FixedMargins(
         all_matches=kernel.matches(row, column),
-        log_cells=log_cells(market, row, column),
         multiplier_x=a + gauge,
         multiplier_y=b - gauge,
         status=verdict(jnp.maximum(residual_x.max(), residual_y.max())),

@@ -9,6 +9,7 @@ goes on from the last point that counted. So either gaps fall to nothing, or pla
 to itself in the end: it converges from anywhere.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -54,7 +55,7 @@ def iterate(
     ``tolerance`` bounds the relative residual of the firms' margins; the workers' hold exactly
     after each half step. An iteration is one half step of each side.
     """
-    of_workers, of_firms = log_demands(market)
+    of_workers, of_firms = log_demands(replace(market, kernel=market.kernel.fastest()))
     enough = jnp.maximum(tolerance, _ROUNDING * market.magnitude)
 
     def firms(s: jax.Array, t: jax.Array) -> tuple[jax.Array, jax.Array]:

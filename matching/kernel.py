@@ -9,7 +9,7 @@ Three kernels answer the same questions:
   exponential of bounded arguments has a tiny numerical rank, so ``N J`` becomes ``(N + J) rank``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -20,6 +20,8 @@ from jax.tree_util import register_dataclass
 
 # Up to this many cells the matrix of matches is wanted as such and costs little.
 SMALL = 1_000_000
+# Up to this many types on the smaller side linear systems of a dense kernel are eliminated.
+DIRECT = 300
 
 
 class Factors(NamedTuple):
@@ -27,6 +29,11 @@ class Factors(NamedTuple):
 
     u: jax.Array  # (N, d)
     v: jax.Array  # (J, d)
+
+    @property
+    def product(self) -> jax.Array:
+        """All of it, ``(N, J)``, or each of a batch."""
+        return jnp.einsum("...id,...jd->...ij", self.u, self.v)
 
 
 class Matches(Protocol):
@@ -44,6 +51,10 @@ class Matches(Protocol):
     def rows(self, start: int, stop: int) -> "Matches":
         """The matches of some worker types alone."""
 
+    @property
+    def log_cells(self) -> jax.Array | None:
+        """``log π (N, J)``; ``None`` where that is too large to be wanted."""
+
 
 class Kernel(Protocol):
     """The kernel of a market; a pytree."""
@@ -60,7 +71,10 @@ class Kernel(Protocol):
         """This kernel for factors ``u (N, d)``, ``v (J, d)`` of the log affinity."""
 
     def prepared(self) -> "Kernel":
-        """The same kernel in the form whose products are fastest, without derivatives in it."""
+        """The same kernel in the form that searches take, without derivatives in it."""
+
+    def fastest(self) -> "Kernel":
+        """The same kernel in the form whose sums over a side are fastest."""
 
     def scaled(self, kappa: jax.Array) -> "Kernel":
         """The kernel of ``κ u·v``, for continuation; itself where that would cost too much."""
@@ -78,23 +92,32 @@ class Kernel(Protocol):
         """The matches with these potentials and weights."""
 
 
-@partial(register_dataclass, data_fields=["log_affinity"], meta_fields=["stored"])
+@partial(register_dataclass, data_fields=["affinity"], meta_fields=["stored"])
 @dataclass(frozen=True)
 class DenseKernel:
-    """The log affinity of every pair, kept; ``(N, J)``.
+    """The log affinity of every pair, which a search forms once and keeps.
 
-    Where there are many cells, of a moderate range, searches run on stored exponentials.
+    Sums run on stored exponentials where there are many cells, of a moderate range; all of a
+    search does where no system is eliminated.
     """
 
-    log_affinity: jax.Array
+    affinity: Factors | jax.Array  # its factors, or itself, (N, J)
     stored: bool = False
 
     name = "dense"
 
+    @property
+    def log_affinity(self) -> jax.Array:  # noqa: D102
+        return self.affinity.product if isinstance(self.affinity, Factors) else self.affinity
+
     def of(self, u: jax.Array, v: jax.Array) -> "DenseKernel":  # noqa: D102
-        return DenseKernel(u @ v.T, self.stored)
+        return DenseKernel(Factors(u, v), self.stored)
 
     def prepared(self) -> Kernel:  # noqa: D102
+        formed = replace(self, affinity=self.log_affinity)
+        return formed if min(formed.log_affinity.shape) <= DIRECT else formed.fastest()
+
+    def fastest(self) -> Kernel:  # noqa: D102
         from matching.scaled_kernel import stored_kernel
 
         return stored_kernel(self.log_affinity) if self.stored else self
@@ -112,15 +135,27 @@ class DenseKernel:
         return logsumexp(self.log_affinity + row[:, None], axis=0)
 
     def matches(self, row: jax.Array, column: jax.Array) -> "DenseMatches":  # noqa: D102
-        return DenseMatches(jnp.exp(self.log_affinity + row[:, None] + column[None, :]))
+        return DenseMatches(self, row, column)
 
 
-@partial(register_dataclass, data_fields=["pi"], meta_fields=[])
+@partial(register_dataclass, data_fields=["kernel", "row", "column", "kept"], meta_fields=[])
 @dataclass(frozen=True)
 class DenseMatches:
-    """Matches as a matrix."""
+    """Matches as a matrix, formed where it is asked for unless it is kept."""
 
-    pi: jax.Array  # (N, J)
+    kernel: DenseKernel
+    row: jax.Array
+    column: jax.Array
+    kept: jax.Array | None = None
+
+    @property
+    def pi(self) -> jax.Array:
+        """``π (N, J)``."""
+        return jnp.exp(self.log_cells) if self.kept is None else self.kept
+
+    def formed(self) -> "DenseMatches":
+        """The same, with the matrix kept."""
+        return replace(self, kept=self.pi)
 
     def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
         return self.pi @ values
@@ -129,18 +164,33 @@ class DenseMatches:
         return self.pi.T @ values
 
     def error(self) -> tuple[jax.Array, jax.Array]:  # noqa: D102
-        return jnp.zeros(self.pi.shape[0]), jnp.zeros(self.pi.shape[1])
+        return jnp.zeros_like(self.row), jnp.zeros_like(self.column)
 
     def rows(self, start: int, stop: int) -> "DenseMatches":  # noqa: D102
-        return DenseMatches(self.pi[start:stop])
+        affinity = self.kernel.affinity
+        if isinstance(affinity, Factors):
+            some: Factors | jax.Array = affinity._replace(u=affinity.u[start:stop])
+        else:
+            some = affinity[start:stop]
+        return DenseMatches(DenseKernel(some), self.row[start:stop], self.column)
+
+    @property
+    def log_cells(self) -> jax.Array:  # noqa: D102
+        return log_matches(self.kernel, self.row, self.column)
 
 
 def sums(matches: Matches, shape: tuple[int, int]) -> tuple[jax.Array, jax.Array]:
     """Row and column sums of matches of a shape ``(N, J)``."""
     if isinstance(matches, DenseMatches):
-        return matches.pi.sum(1), matches.pi.sum(0)
+        pi = matches.pi
+        return pi.sum(1), pi.sum(0)
     rows, columns = shape
     return (
         matches.times(jnp.ones((columns, 1)))[:, 0],
         matches.transposed_times(jnp.ones((rows, 1)))[:, 0],
     )
+
+
+def log_matches(kernel: Kernel, row: jax.Array, column: jax.Array) -> jax.Array:
+    """``log π_ij = u_i·v_j + row_i + column_j`` of every pair, ``(N, J)``; of each of a batch."""
+    return kernel.log_affinity + row[..., :, None] + column[..., None, :]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,8 @@ from matching.economy import Economy
 from matching.errors import InvalidInput
 from matching.kernel import SMALL, DenseKernel, Factors, Kernel
 from matching.low_rank import TOLERANCE, RankTooLow, low_rank_kernel
-from matching.m_matrix import DIRECT
-from matching.market import factors
+from matching.m_matrix import FEW
+from matching.market import stacked
 from matching.memory import available_bytes, gigabytes
 from matching.scaled_kernel import STORED_RANGE, ScaledKernel, Table
 from matching.streamed_kernel import StreamedKernel
@@ -49,8 +50,20 @@ def choose_kernel(
     rank: int | None = None,
     memory: float | None = None,
 ) -> Kernel:
-    """The kernel called ``name``, or the one that suits the economy; see :func:`explain_kernel`."""
-    return explain_kernel(economy, name, low_rank=low_rank, rank=rank, memory=memory).kernel
+    """The kernel called ``name``, or the one that suits the economy.
+
+    ``low_rank=False`` leaves that one out; ``rank`` is the most features of it, ``memory`` the most
+    bytes of a kernel and what a solver makes of it, within what the device and the limits of the
+    process leave.
+
+    Raises :class:`~matching.errors.InvalidInput` for an unknown name, for a rank that cannot meet
+    the bound on the error, for a kernel that does not fit (with those that do), and for any kernel
+    but the dense one inside ``jit``, where nothing is known.
+    """
+    pair, mass_x = stacked(economy)
+    return kernel_of_factors(
+        pair, mass_x, economy.firms.mass, name, low_rank=low_rank, rank=rank, memory=memory
+    )
 
 
 def explain_kernel(
@@ -61,25 +74,10 @@ def explain_kernel(
     rank: int | None = None,
     memory: float | None = None,
 ) -> KernelChoice:
-    """Choose a kernel for an economy and say why; ``low_rank=False`` leaves that one out.
-
-    ``rank`` is the most features of a low rank, ``memory`` the most bytes of a kernel and what a
-    solver makes of it, within what the device and the limits of the process leave.
-
-    Raises :class:`~matching.errors.InvalidInput` for an unknown name, for a rank that cannot meet
-    the bound on the error, for a kernel that does not fit (with those that do), and for any kernel
-    but the dense one inside ``jit``, where nothing is known.
-    """
-    mass_x = jnp.concatenate([origin.mass for origin in economy.origins])
-    return kernel_of_factors(
-        factors(economy),
-        mass_x,
-        economy.firms.mass,
-        name,
-        low_rank=low_rank,
-        rank=rank,
-        memory=memory,
-    )
+    """The kernel that :func:`choose_kernel` takes, and why; raises as it does."""
+    kernel = choose_kernel(economy, name, low_rank=low_rank, rank=rank, memory=memory)
+    pair, mass_x = stacked(economy)
+    return KernelChoice(kernel, _reason(kernel, pair, mass_x, economy.firms.mass, name, memory))
 
 
 def kernel_of_factors(
@@ -91,59 +89,73 @@ def kernel_of_factors(
     low_rank: bool = True,
     rank: int | None = None,
     memory: float | None = None,
-) -> KernelChoice:
+) -> Kernel:
     """Choose a kernel for the log affinity ``u_i·v_j`` of types with these masses."""
     if name not in KERNELS:
         raise InvalidInput([f"kernel: {name!r} is unknown; choose from {KERNELS}"])
-    u, v = pair
-    traced = is_traced((u, v, mass_x, mass_y))
+    traced = is_traced((pair, mass_x, mass_y))
     if traced and name in ("streamed", "low rank"):
         raise InvalidInput(
             [f"kernel: a {name} kernel cannot be chosen inside jit; pass choose_kernel(economy, "
              f"{name!r}) of an economy with values"]
         )  # fmt: skip
-    cells = len(u) * len(v)
-    few = cells <= (SMALL if u.shape[1] > 1 else _FEW)
-    if traced or (few and name in ("auto", "dense")):
-        return KernelChoice(dense_kernel(u @ v.T), f"dense: {cells:,} cells are few")
-    budget = _Budget(len(u), len(v), min(available_bytes(), math.inf if memory is None else memory))
+    if traced or (_is_few(pair) and name in ("auto", "dense")):
+        return dense_kernel(pair)
+    budget = _Budget.of(pair, memory)
     if name == "dense":
         budget.require("a dense", budget.dense)
-        return KernelChoice(
-            dense_kernel(u @ v.T), f"dense: {cells:,} cells, as asked; {budget.share(budget.dense)}"
-        )
+        return dense_kernel(pair)
     if name == "low rank" or (name == "auto" and low_rank):
         budget.require("any", budget.low_rank(1))
         most = budget.rank
         if name == "auto":
-            most = min(most, max(1, int(cells / (_SAVING * (len(u) + len(v))))))
+            most = min(most, max(1, int(budget.cells / (_SAVING * sum(map(len, pair))))))
         most = min(most, rank or most)
         kernel = low_rank_of_factors(pair, mass_x, mass_y, most)
         if isinstance(kernel, ScaledKernel):
-            found = kernel.table.rank
-            return KernelChoice(
-                kernel,
-                f"low rank: {cells:,} cells come of {found:,} features a type, with an error of "
-                f"{_mean_error(kernel, mass_x, mass_y):.0e} of the largest match at most; "
-                f"{budget.share(budget.features(kernel.table))}",
-            )
+            return kernel
         if name == "low rank":
             raise InvalidInput(
                 [f"kernel: {kernel.explanation(most)}; choose 'streamed' or 'dense'"]
             )
     if name == "auto" and budget.dense <= min(_DENSE_BYTES, budget.available):
-        return KernelChoice(
-            dense_kernel(u @ v.T),
-            f"dense: {cells:,} cells, of no low rank, fit; {budget.share(budget.dense)}",
-        )
+        return dense_kernel(pair)
     budget.require("a streamed", budget.streamed(1))
-    block = budget.block
-    why = "as asked" if name == "streamed" else "of no low rank, too many to keep"
-    return KernelChoice(
-        StreamedKernel(u, v, block),
-        f"streamed: {cells:,} cells, {why}, {block:,} worker types at a time; "
-        f"{budget.share(budget.streamed(block))}",
-    )
+    return StreamedKernel(*pair, budget.block)
+
+
+def _reason(
+    kernel: Kernel,
+    pair: Factors,
+    mass_x: jax.Array,
+    mass_y: jax.Array,
+    name: str,
+    memory: float | None,
+) -> str:
+    """Why this kernel was chosen, for people."""
+    budget = _Budget.of(pair, memory)
+    cells = f"{kernel.name}: {budget.cells:,} cells"
+    if isinstance(kernel, ScaledKernel):
+        error = _mean_error(kernel, mass_x, mass_y)
+        return (
+            f"{cells} come of {kernel.table.rank:,} features a type, with an error of {error:.0e} "
+            f"of the largest match at most; {budget.share(budget.features(kernel.table))}"
+        )
+    if isinstance(kernel, StreamedKernel):
+        why = "as asked" if name == "streamed" else "of no low rank, too many to keep"
+        return (
+            f"{cells}, {why}, {kernel.block:,} worker types at a time; "
+            f"{budget.share(budget.streamed(kernel.block))}"
+        )
+    if _is_few(pair):
+        return f"{cells} are few"
+    why = "as asked" if name == "dense" else "of no low rank, fit"
+    return f"{cells}, {why}; {budget.share(budget.dense)}"
+
+
+def _is_few(pair: Factors) -> bool:
+    """Whether there are so few cells that a dense kernel costs little."""
+    return len(pair.u) * len(pair.v) <= (SMALL if pair.u.shape[1] > 1 else _FEW)
 
 
 def low_rank_of_factors(
@@ -162,11 +174,23 @@ def low_rank_of_factors(
         )
 
 
-def dense_kernel(log_affinity: jax.Array) -> DenseKernel:
-    """The dense kernel; it stores exponentials where they are many and range over little."""
-    if is_traced(log_affinity) or min(log_affinity.shape) <= DIRECT:
-        return DenseKernel(log_affinity)
-    return DenseKernel(log_affinity, bool(jnp.ptp(log_affinity) <= STORED_RANGE))
+def dense_kernel(affinity: Factors | jax.Array) -> DenseKernel:
+    """The dense kernel; it stores exponentials where they are many and no row ranges over much."""
+    if isinstance(affinity, Factors):
+        shape: tuple[int, ...] = len(affinity.u), len(affinity.v)
+    else:
+        shape = affinity.shape
+    if is_traced(affinity) or min(shape) <= FEW:
+        return DenseKernel(affinity)
+    return DenseKernel(affinity, bool(_row_range(affinity) <= STORED_RANGE))
+
+
+def _row_range(affinity: Factors | jax.Array) -> Any:
+    """What no worker type's log affinities range over more than."""
+    if isinstance(affinity, Factors):
+        u, v = map(np.asarray, affinity)
+        return (np.abs(u) * np.ptp(v, axis=0)).sum(axis=1).max()
+    return jnp.ptp(affinity, axis=1).max()
 
 
 def _mean_error(kernel: ScaledKernel, mass_x: jax.Array, mass_y: jax.Array) -> float:
@@ -183,6 +207,18 @@ class _Budget:
     columns: int
     available: float
 
+    @classmethod
+    def of(cls, pair: Factors, memory: float | None) -> "_Budget":
+        """The budget of these types, of at most so many bytes."""
+        return cls(
+            len(pair.u), len(pair.v), min(available_bytes(), math.inf if memory is None else memory)
+        )
+
+    @property
+    def cells(self) -> int:
+        """Pairs of types."""
+        return self.rows * self.columns
+
     @property
     def types(self) -> float:
         """Bytes of the arrays that every kernel needs."""
@@ -191,7 +227,7 @@ class _Budget:
     @property
     def dense(self) -> float:
         """Bytes of a dense kernel."""
-        return self.types + _DENSE_CELL * self.rows * self.columns
+        return self.types + _DENSE_CELL * self.cells
 
     def low_rank(self, rank: int) -> float:
         """Bytes of a low-rank kernel of so many features, all of them kept."""

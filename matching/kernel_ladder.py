@@ -57,7 +57,7 @@ def solve_by_kernels(
     """
     if not isinstance(kernel, str):
         return _within_memory(kernel, solve, start)
-    chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory).kernel
+    chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory)
     solution = _within_memory(chosen, solve, start)
     if kernel != "auto" or chosen.name != "low rank" or _is_certified(solution):
         return solution
@@ -72,7 +72,7 @@ def solve_by_kernels(
             solution = solve(closer, start)
             if _is_certified(solution):
                 return solution
-    exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory).kernel
+    exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory)
     _LOG.warning(
         "no low-rank kernel certified the solution; solving with the %s one, of %s cells",
         exact.name,

@@ -20,11 +20,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from matching.kernel import DenseMatches
+from matching.kernel import DIRECT, DenseMatches
 from matching.market import Matched
 
-# Up to this many types on the smaller side a dense system is eliminated.
-DIRECT = 300
+# So many types of the smaller side are eliminated in the time of a few sweeps of fitting.
+FEW = 32
 # Steps of conjugate gradients, and the residual at which they end; the certificate checks anew.
 _CG_STEPS, _CG_TOLERANCE = 500, 1e-11
 # Pivots are taken one at a time inside a block of this many rows; blocks meet by matrix products.
@@ -50,7 +50,7 @@ def solve_margins(
     ``tolerance``. ``grounded`` says that the only gap is one firm type's, which pins the gauge.
     """
     matches = matched.matches
-    if isinstance(matches, DenseMatches) and min(matches.pi.shape) <= DIRECT:
+    if isinstance(matches, DenseMatches) and min(len(rhs_x), len(rhs_y)) <= DIRECT:
         z = _by_elimination(matches.pi, gap_x, gap_y, rhs_x[:, None], rhs_y[:, None])
         return z[0][:, 0], z[1][:, 0]
     return _by_conjugate_gradients(matched, gap_x, gap_y, rhs_x, rhs_y, grounded, tolerance)

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from jax.tree_util import register_dataclass
 
 from matching.economy import Economy
-from matching.kernel import SMALL, DenseKernel, Factors, Kernel, Matches, sums
+from matching.kernel import DenseKernel, DenseMatches, Factors, Kernel, Matches, sums
 
 _EPS = float(jnp.finfo(jnp.float64).eps)
 # Newton steps that change no exponent by more are taken whole.
@@ -93,7 +93,7 @@ def market_of(economy: Economy, kernel: Kernel | None = None) -> Market:
     skills = jnp.stack([jnp.abs(origin.skills).max(0) for origin in economy.origins]).max(0)
     largest = skills @ jnp.abs(economy.affinity) @ jnp.abs(firms.characteristics).max(0) / lam
     return Market(
-        kernel=DenseKernel(u @ v.T) if kernel is None else kernel.of(u, v),
+        kernel=DenseKernel(Factors(u, v)) if kernel is None else kernel.of(u, v),
         log_worth_x=jnp.concatenate(worth),
         log_worth_y=worth_y,
         log_weight_x=jnp.concatenate(weight),
@@ -105,7 +105,6 @@ def market_of(economy: Economy, kernel: Kernel | None = None) -> Market:
     )
 
 
-@jax.jit
 def factors(economy: Economy) -> Factors:
     """``u (N, d)``, ``v (J, d)`` with ``u_i·v_j = x_i'Φy_j/λ``, origins stacked, d the smaller."""
     skills = jnp.concatenate([origin.skills for origin in economy.origins])
@@ -114,6 +113,12 @@ def factors(economy: Economy) -> Factors:
     if affinity.shape[0] <= affinity.shape[1]:
         return Factors(skills, characteristics @ affinity.T)
     return Factors(skills @ affinity, characteristics)
+
+
+@jax.jit
+def stacked(economy: Economy) -> tuple[Factors, jax.Array]:
+    """The factors of the log affinity and worker types' masses ``(N,)``, origins stacked."""
+    return factors(economy), jnp.concatenate([origin.mass for origin in economy.origins])
 
 
 def market_of_margins(
@@ -160,13 +165,6 @@ def exponents(
     return market.kernel.scaled(jnp.asarray(kappa)), row, column
 
 
-def log_cells(market: Market, row: jax.Array, column: jax.Array) -> jax.Array | None:
-    """``log π (N, J)`` of these exponents; ``None`` where that is too large to be wanted."""
-    if len(row) * len(column) > SMALL and not isinstance(market.kernel, DenseKernel):
-        return None
-    return market.kernel.log_affinity + row[:, None] + column[None, :]
-
-
 def log_demands(
     market: Market, kappa: jax.Array | float = 1.0
 ) -> tuple[Callable[[jax.Array], jax.Array], Callable[[jax.Array], jax.Array]]:
@@ -199,6 +197,8 @@ def excess(
     """Matches ``π (N, J)`` and each margin's excess demand, in masses: the gradient of ``F``."""
     kernel, row, column = exponents(market, s, t, kappa)
     matches = kernel.matches(row, column)
+    if isinstance(matches, DenseMatches):
+        matches = matches.formed()
     matched = Matched(matches, *sums(matches, (len(row), len(column))))
     f0, g0 = unmatched(market, s, t)
     active_x, active_y = active(market)

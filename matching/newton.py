@@ -1,7 +1,7 @@
 """Damped Newton on the convex potential ``F``, with continuation in the taste scale.
 
-Where products of a large matrix are all that counts, iterated proportional fitting comes first: a
-sweep takes two of them, a step of Newton dozens.
+Where types are many iterated proportional fitting comes first: a sweep takes two products of the
+kernel, a step of Newton dozens, or the elimination of a matrix.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from matching import ipfp
 from matching.first_guess import first_guess
 from matching.half_step import half_step
 from matching.kernel import Kernel
-from matching.m_matrix import DIRECT, solve_margins
+from matching.m_matrix import FEW, solve_margins
 from matching.market import (
     Market,
     excess,
@@ -127,7 +127,7 @@ def _begin(
         t = jnp.minimum(first, fitted)
         return _State(s, t, kappa, jnp.asarray(jnp.inf), sweeps, jnp.asarray(False))
 
-    few = min(len(market.mass_x), len(market.mass_y)) <= DIRECT and market.kernel.name == "dense"
+    few = min(len(market.mass_x), len(market.mass_y)) <= FEW and market.kernel.name == "dense"
     if few or (market.singles and _is_cheap(market.kernel)):
         return lowered(jnp.asarray(0))
     most = jnp.minimum(max_iter, _SWEEPS)

@@ -103,6 +103,10 @@ class PartialMatches:
             self.firms.divided(error_y[:, None])[:, 0],
         )
 
+    @property
+    def log_cells(self) -> None:  # noqa: D102
+        return None
+
     def rows(self, start: int, stop: int) -> "PartialMatches":  # noqa: D102
         x = self.workers
         some = replace(x, which=x.which[start:stop], share=x.share[start:stop])
@@ -171,7 +175,6 @@ def _expanded(eq: Equilibrium, merged: MergedTypes) -> Equilibrium:
 
     return replace(
         eq,
-        log_cells=None,
         log_unmatched=tuple(map(unmatched, merged.origins, eq.log_unmatched)),
         log_unmatched_firms=unmatched(merged.firms, eq.log_unmatched_firms),
         residual_workers=alike(eq.residual_workers),

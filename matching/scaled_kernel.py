@@ -17,10 +17,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import register_dataclass
 
-from matching.kernel import Kernel, Matches
+from matching.kernel import SMALL, Factors, Kernel, Matches, log_matches
 
-# Sums over either side of stored exponentials keep their digits without another scaling while the
-# log affinity ranges over this much: terms that underflow are e^-400 beside the largest.
+# Sums over either side of stored exponentials keep their digits without another scaling while no
+# row's log affinities range over more: terms that underflow are e^-400 beside the largest.
 STORED_RANGE = 300.0
 # Indices that need no look at their bounds.
 _WITHIN: Any = {"mode": "promise_in_bounds", "wrap_negative_indices": False}
@@ -239,7 +239,7 @@ class ScaledKernel:
 
     @property
     def log_affinity(self) -> jax.Array:  # noqa: D102
-        return self.u @ self.v.T
+        return Factors(self.u, self.v).product
 
     def of(self, u: jax.Array, v: jax.Array) -> "ScaledKernel":
         """This kernel with derivatives through ``u`` and ``v``; NaN if they are not its own."""
@@ -247,6 +247,9 @@ class ScaledKernel:
         return replace(self, u=u, v=v, shift_x=jnp.where(own, self.shift_x, jnp.nan))
 
     def prepared(self) -> "ScaledKernel":  # noqa: D102
+        return self
+
+    def fastest(self) -> "ScaledKernel":  # noqa: D102
         return self
 
     def scaled(self, kappa: jax.Array) -> "ScaledKernel":  # noqa: D102
@@ -320,6 +323,12 @@ class ScaledMatches:
     def error(self) -> tuple[jax.Array, jax.Array]:  # noqa: D102
         error_x, error_y = self.scale_x * self.kernel.error_x, self.scale_y * self.kernel.error_y
         return error_x * error_y.sum(), error_y * error_x.sum()
+
+    @property
+    def log_cells(self) -> jax.Array | None:  # noqa: D102
+        if len(self.row) * len(self.column) > SMALL:
+            return None
+        return log_matches(self.kernel, self.row, self.column)
 
     def rows(self, start: int, stop: int) -> "ScaledMatches":  # noqa: D102
         k = self.kernel

@@ -15,7 +15,7 @@ from matching.errors import require_float64
 from matching.implicit import with_derivatives
 from matching.kernel import Kernel
 from matching.kernel_ladder import solve_by_kernels
-from matching.market import active, exponents, factors, log_cells, market_of, prepared
+from matching.market import active, exponents, market_of, prepared, stacked
 from matching.repeated_types import expanded, merged_types
 from matching.scaled_kernel import bare, dressed
 from matching.solvers import find_potentials
@@ -65,9 +65,10 @@ def solve_equilibrium(
     if merged is not None:
         distinct = merged.economy
         start = None if start is None else merged.start(start)
+    pair, mass_x = stacked(distinct)
     equilibrium = solve_by_kernels(
-        factors(distinct),
-        jnp.concatenate([origin.mass for origin in distinct.origins]),
+        pair,
+        mass_x,
         distinct.firms.mass,
         kernel,
         lambda chosen, start: _solve(distinct, chosen, solver, max_iter, start),
@@ -108,11 +109,9 @@ def equilibrium_of(
         return tuple(jnp.split(values, starts[1:-1]))
 
     _, row, column = exponents(market, s, t)
-    cells = log_cells(market, row, column)
     return Equilibrium(
         economy=economy,
         all_matches=market.kernel.matches(row, column),
-        log_cells=None if cells is None else by_origin(cells),
         log_unmatched=by_origin(log_f0),
         log_unmatched_firms=log_g0,
         status=verdict(certificate.max_residual, wage_bound),

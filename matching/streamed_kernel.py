@@ -1,6 +1,6 @@
 """The kernel that is formed block by block at every product and never kept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.scipy.special import logsumexp
 from jax.tree_util import register_dataclass
+
+from matching.kernel import SMALL, Factors, log_matches
 
 
 @partial(register_dataclass, data_fields=["u", "v"], meta_fields=["block"])
@@ -23,12 +25,15 @@ class StreamedKernel:
 
     @property
     def log_affinity(self) -> jax.Array:  # noqa: D102
-        return self.u @ self.v.T
+        return Factors(self.u, self.v).product
 
     def of(self, u: jax.Array, v: jax.Array) -> "StreamedKernel":  # noqa: D102
         return StreamedKernel(u, v, self.block)
 
     def prepared(self) -> "StreamedKernel":  # noqa: D102
+        return self
+
+    def fastest(self) -> "StreamedKernel":  # noqa: D102
         return self
 
     def scaled(self, kappa: jax.Array) -> "StreamedKernel":  # noqa: D102
@@ -43,48 +48,48 @@ class StreamedKernel:
         )  # fmt: skip
 
     def log_column_sums(self, row: jax.Array) -> jax.Array:  # noqa: D102
-        return StreamedKernel(self.v, self.u, self._other_block()).log_row_sums(row)
+        return self.flipped().log_row_sums(row)
 
     def matches(self, row: jax.Array, column: jax.Array) -> "StreamedMatches":  # noqa: D102
-        return StreamedMatches(self.u, self.v, row, column, self.block, self._other_block())
+        return StreamedMatches(self, row, column)
 
-    def _other_block(self) -> int:
-        return max(1, self.block * len(self.v) // len(self.u))
+    def flipped(self) -> "StreamedKernel":
+        """The kernel with the two sides exchanged; as many cells are formed at a time."""
+        block = max(1, self.block * len(self.v) // len(self.u))
+        return StreamedKernel(self.v, self.u, block)
 
 
-@partial(
-    register_dataclass,
-    data_fields=["u", "v", "row", "column"],
-    meta_fields=["block", "other_block"],
-)
+@partial(register_dataclass, data_fields=["kernel", "row", "column"], meta_fields=[])
 @dataclass(frozen=True)
 class StreamedMatches:
     """Matches formed block by block at every product."""
 
-    u: jax.Array
-    v: jax.Array
+    kernel: StreamedKernel
     row: jax.Array
     column: jax.Array
-    block: int
-    other_block: int
 
     def times(self, values: jax.Array) -> jax.Array:  # noqa: D102
+        k = self.kernel
+
         @jax.checkpoint  # reverse derivatives form the blocks again instead of keeping them
         def one(worker: tuple[jax.Array, jax.Array]) -> jax.Array:
             u, row = worker
-            return jnp.exp(self.v @ u + row + self.column) @ values
+            return jnp.exp(k.v @ u + row + self.column) @ values
 
-        return lax.map(one, (self.u, self.row), batch_size=self.block)
+        return lax.map(one, (k.u, self.row), batch_size=k.block)
 
     def transposed_times(self, values: jax.Array) -> jax.Array:  # noqa: D102
-        flipped = StreamedMatches(
-            self.v, self.u, self.column, self.row, self.other_block, self.block
-        )
-        return flipped.times(values)
+        return StreamedMatches(self.kernel.flipped(), self.column, self.row).times(values)
 
     def error(self) -> tuple[jax.Array, jax.Array]:  # noqa: D102
-        return jnp.zeros(len(self.u)), jnp.zeros(len(self.v))
+        return jnp.zeros_like(self.row), jnp.zeros_like(self.column)
 
     def rows(self, start: int, stop: int) -> "StreamedMatches":  # noqa: D102
-        u, row = self.u[start:stop], self.row[start:stop]
-        return StreamedMatches(u, self.v, row, self.column, self.block, self.other_block)
+        kernel = replace(self.kernel, u=self.kernel.u[start:stop])
+        return StreamedMatches(kernel, self.row[start:stop], self.column)
+
+    @property
+    def log_cells(self) -> jax.Array | None:  # noqa: D102
+        if len(self.row) * len(self.column) > SMALL:
+            return None
+        return log_matches(self.kernel, self.row, self.column)

@@ -20,9 +20,10 @@ from matching import (
     make_firms,
     make_origin,
     solve_equilibrium,
+    solve_fixed_margins,
     with_parameter,
 )
-from matching.kernel import DenseKernel, DenseMatches
+from matching.kernel import DenseKernel, DenseMatches, Factors, sums
 from matching.low_rank import low_rank_kernel
 from matching.m_matrix import DIRECT, solve_margins
 from matching.market import Matched, factors
@@ -120,20 +121,34 @@ def test_the_low_rank_bound_holds_where_skills_tell_the_same_and_a_characteristi
 
 
 def test_conjugate_gradients_keep_what_is_not_finite():
-    pi, gap = jnp.ones((DIRECT + 1, DIRECT + 1)), jnp.ones(DIRECT + 1)
-    matched = Matched(DenseMatches(pi), pi.sum(1), pi.sum(0))
+    gap, zeros = jnp.ones(DIRECT + 1), jnp.zeros(DIRECT + 1)
+    matches = DenseMatches(DenseKernel(Factors(zeros[:, None], zeros[:, None])), zeros, zeros)
+    matched = Matched(matches, *sums(matches, (len(gap), len(gap))))
     for odd in (jnp.nan, jnp.inf):
         solved = solve_margins(matched, gap, gap, 0.0 * gap, gap.at[3].set(odd))
         assert np.isnan(solved).all()
 
 
-def test_newton_by_conjugate_gradients_agrees_with_ipfp():
-    economy = _economy(350, 320, 2, 6.0)  # more than 300 types on either side
+@pytest.mark.parametrize("reach", [6.0, 400.0])  # exponentials stored, logs
+@pytest.mark.parametrize("firms", [30, 100, 320])  # eliminated, after fitting, by products
+def test_newton_agrees_with_ipfp_however_many_types_there_are(firms, reach):
+    economy = _economy(firms + 30, firms, 2, reach)
     newton = solve_equilibrium(economy, kernel="dense")
     fitted = solve_equilibrium(economy, "ipfp", kernel="dense")
     assert newton.status == fitted.status == Status.CERTIFIED
     gap = np.abs(newton.log_unmatched_firms - fitted.log_unmatched_firms)
     assert np.all(gap <= newton.bound_firms + fitted.bound_firms)
+
+    mass_x = np.concatenate([origin.mass for origin in economy.origins])
+    given = factors(economy), mass_x / mass_x.sum(), economy.firms.mass / economy.firms.mass.sum()
+    matches = [solve_fixed_margins(*given, solver).matches for solver in ("newton", "ipfp")]
+    np.testing.assert_allclose(*matches, rtol=1e-9)
+
+
+def test_a_result_holds_no_matrix():
+    equilibrium = solve_equilibrium(_economy(120, 100, 2, 6.0), kernel="dense")
+    assert max(leaf.size for leaf in jax.tree.leaves(equilibrium)) < 120 * 100
+    assert sum(matches.size for matches in equilibrium.matches) == 120 * 100
 
 
 @pytest.mark.parametrize(

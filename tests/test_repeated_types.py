@@ -146,7 +146,7 @@ def test_large_markets_merge_unless_their_matrix_or_a_kernel_of_theirs_is_asked_
     whole = solve_equilibrium(economy, kernel=choose_kernel(economy, "low rank"))
     assert merged.status == whole.status == Status.CERTIFIED
     assert merged.kernel == "dense"  # of the distinct types
-    assert merged.log_cells is None
+    assert merged.all_matches.log_cells is None
     assert_same_unmatched(merged, whole)
     start = merged_types(economy).start(merged.potentials)
     again = solve_equilibrium(merged_types(economy).economy, start=start)
