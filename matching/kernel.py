@@ -172,7 +172,7 @@ class DenseMatches:
             some: Factors | jax.Array = affinity._replace(u=affinity.u[start:stop])
         else:
             some = affinity[start:stop]
-        return DenseMatches(DenseKernel(some), self.row[start:stop], self.column)
+        return DenseMatches(DenseKernel(some), self.row[start:stop], self.column).formed()
 
     @property
     def log_cells(self) -> jax.Array:  # noqa: D102
