@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import register_dataclass
 
-from matching.kernel import SMALL, Factors, Kernel, Matches, log_matches
+from matching.kernel import SMALL, DenseMatches, Factors, Kernel, Matches, log_matches
 
 # Sums over either side of stored exponentials keep their digits without another scaling while no
 # row's log affinities range over more: terms that underflow are e^-400 beside the largest.
@@ -342,18 +342,19 @@ class ScaledMatches:
 
 
 def bare(matches: Matches) -> Matches:
-    """The same without its kernel, which a compiled program would hand back as a copy."""
-    if not isinstance(matches, ScaledMatches):
+    """The same without a large kernel, of which a compiled program would hand back a copy."""
+    if isinstance(matches, DenseMatches) and isinstance(matches.kernel.affinity, Factors):
         return matches
-    return replace(matches, kernel=None)  # type: ignore[arg-type]
+    if isinstance(matches, (DenseMatches, ScaledMatches)):
+        return replace(matches, kernel=None)  # type: ignore[arg-type]
+    return matches
 
 
 def dressed(matches: Matches, kernel: Kernel) -> Matches:
     """What :func:`bare` has left, with its kernel."""
-    if not isinstance(matches, ScaledMatches):
-        return matches
-    assert isinstance(kernel, ScaledKernel)
-    return replace(matches, kernel=kernel)
+    if isinstance(matches, (DenseMatches, ScaledMatches)) and matches.kernel is None:
+        return replace(matches, kernel=kernel)
+    return matches
 
 
 def _near(factor: jax.Array, own: jax.Array) -> jax.Array:
