@@ -121,7 +121,9 @@ def _run(command: list[str], environment: dict[str, str]) -> dict[str, Any]:
 
 def _measured(count: int, skills: int, reach: float, singles: bool, method: str) -> dict[str, Any]:
     """Times of one method on one problem, in this process."""
-    row: dict[str, Any] = {"cores": os.cpu_count(), "version": _version(method)}
+    row: dict[str, Any] = {
+        "cores": os.cpu_count(), "processor": _methods.processor(), "version": _version(method)
+    }  # fmt: skip
     problem = _methods.problem(count, skills, reach, singles)
     try:
         solve = _methods.METHODS[method](problem)
