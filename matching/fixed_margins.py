@@ -13,7 +13,7 @@ from matching.arrays import float64, is_traced
 from matching.certificate import residuals
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
-from matching.kernel import DenseKernel, Factors, Kernel, Matches
+from matching.kernel import Factors, Kernel, Matches
 from matching.kernel_choice import dense_kernel
 from matching.kernel_ladder import solve_by_kernels
 from matching.market import active, exponents, market_of_margins, prepared
@@ -117,8 +117,7 @@ def solve_fixed_margins(
             raise InvalidInput(defects)
 
     def solve(chosen: Kernel, start: Any) -> FixedMargins:
-        pair = None if isinstance(chosen, DenseKernel) else affinity
-        given = pair, chosen, f, g, start
+        given = chosen, f, g, start
         if is_traced(given):
             return _solve(*given, solver=solver, max_iter=max_iter)
         found = _compiled(*given, solver=solver, max_iter=max_iter)
@@ -144,7 +143,6 @@ def _compiled(*given: Any, solver: str, max_iter: int | None) -> FixedMargins:
 
 @partial(jax.jit, static_argnames=("solver", "max_iter"))
 def _solve(
-    pair: Factors | None,
     kernel: Kernel,
     mass_x: jax.Array,
     mass_y: jax.Array,
@@ -153,12 +151,7 @@ def _solve(
     solver: str,
     max_iter: int | None,
 ) -> FixedMargins:
-    if pair is None:  # a dense kernel is the log affinity itself
-        magnitude = kernel.largest()
-    else:
-        kernel = kernel.of(*pair)
-        magnitude = jnp.abs(pair.u).max(0) @ jnp.abs(pair.v).max(0)
-    market = market_of_margins(kernel, magnitude, mass_x, mass_y)
+    market = market_of_margins(kernel, mass_x, mass_y)
     _, active_y = active(market)
     if start is not None:
         start = jnp.where(active_y, -start - market.log_weight_y, 0.0)

@@ -35,6 +35,11 @@ class Factors(NamedTuple):
         """All of it, ``(N, J)``, or each of a batch."""
         return jnp.einsum("...id,...jd->...ij", self.u, self.v)
 
+    @property
+    def magnitude(self) -> jax.Array:
+        """What no ``|u_i·v_j|`` exceeds, ``()``."""
+        return jnp.abs(self.u).max(0) @ jnp.abs(self.v).max(0)
+
 
 class Matches(Protocol):
     """Masses ``π_ij`` behind the products that solvers and statistics need."""
@@ -64,8 +69,16 @@ class Kernel(Protocol):
         """``dense``, ``streamed`` or ``low rank``."""
 
     @property
+    def shrinks(self) -> bool:
+        """Whether :meth:`scaled` does, or would cost too much."""
+
+    @property
     def log_affinity(self) -> jax.Array:
         """``u_i·v_j`` of every pair, ``(N, J)``."""
+
+    @property
+    def magnitude(self) -> jax.Array:
+        """What no ``|u_i·v_j|`` exceeds, ``()``."""
 
     def of(self, u: jax.Array, v: jax.Array) -> "Kernel":
         """This kernel for factors ``u (N, d)``, ``v (J, d)`` of the log affinity."""
@@ -77,10 +90,7 @@ class Kernel(Protocol):
         """The same kernel in the form whose sums over a side are fastest."""
 
     def scaled(self, kappa: jax.Array) -> "Kernel":
-        """The kernel of ``κ u·v``, for continuation; itself where that would cost too much."""
-
-    def largest(self) -> jax.Array:
-        """A bound on what continuation has to shrink: ``|u_i·v_j|``, or 0 if it cannot."""
+        """The kernel of ``κ u·v``, for continuation; itself where it does not shrink."""
 
     def log_row_sums(self, column: jax.Array) -> jax.Array:
         """``log Σ_j exp(u_i·v_j + column_j)``, ``(N,)``."""
@@ -105,10 +115,15 @@ class DenseKernel:
     stored: bool = False
 
     name = "dense"
+    shrinks = True
 
     @property
     def log_affinity(self) -> jax.Array:  # noqa: D102
         return self.affinity.product if isinstance(self.affinity, Factors) else self.affinity
+
+    @property
+    def magnitude(self) -> jax.Array:  # noqa: D102
+        return jnp.abs(self.log_affinity).max()
 
     def of(self, u: jax.Array, v: jax.Array) -> "DenseKernel":  # noqa: D102
         return DenseKernel(Factors(u, v), self.stored)
@@ -124,9 +139,6 @@ class DenseKernel:
 
     def scaled(self, kappa: jax.Array) -> "DenseKernel":  # noqa: D102
         return DenseKernel(kappa * self.log_affinity)
-
-    def largest(self) -> jax.Array:  # noqa: D102
-        return jnp.abs(self.log_affinity).max()
 
     def log_row_sums(self, column: jax.Array) -> jax.Array:  # noqa: D102
         return logsumexp(self.log_affinity + column[None, :], axis=1)
@@ -194,3 +206,8 @@ def sums(matches: Matches, shape: tuple[int, int]) -> tuple[jax.Array, jax.Array
 def log_matches(kernel: Kernel, row: jax.Array, column: jax.Array) -> jax.Array:
     """``log π_ij = u_i·v_j + row_i + column_j`` of every pair, ``(N, J)``; of each of a batch."""
     return kernel.log_affinity + row[..., :, None] + column[..., None, :]
+
+
+def log_matches_if_small(kernel: Kernel, row: jax.Array, column: jax.Array) -> jax.Array | None:
+    """The same of kernels that keep no matrix, where it is small enough to be wanted."""
+    return log_matches(kernel, row, column) if len(row) * len(column) <= SMALL else None

@@ -121,10 +121,8 @@ def stacked(economy: Economy) -> tuple[Factors, jax.Array]:
     return factors(economy), jnp.concatenate([origin.mass for origin in economy.origins])
 
 
-def market_of_margins(
-    kernel: Kernel, magnitude: jax.Array, mass_x: jax.Array, mass_y: jax.Array
-) -> Market:
-    """The market without outside options: matched margins given; ``magnitude`` of the affinity."""
+def market_of_margins(kernel: Kernel, mass_x: jax.Array, mass_y: jax.Array) -> Market:
+    """The market without outside options: matched margins given."""
     zeros_x, zeros_y = jnp.zeros_like(mass_x), jnp.zeros_like(mass_y)
     return Market(
         kernel=kernel,
@@ -135,7 +133,7 @@ def market_of_margins(
         mass_x=jnp.where(mass_x > 0, mass_x, 1.0),
         mass_y=jnp.where(mass_y > 0, mass_y, 1.0),
         theta=jnp.asarray(0.5),
-        magnitude=magnitude,
+        magnitude=kernel.magnitude,
         singles=False,
     )
 

@@ -147,6 +147,8 @@ def _is_cheap(kernel: Kernel) -> bool:
 
 
 def _first_stage(market: Market) -> jax.Array:
-    """The share ``κ`` of money over ``λ`` to begin with; 1 where all of it is gentle."""
-    size = jnp.nan_to_num(market.kernel.largest())
+    """The share ``κ`` of money over ``λ`` to begin with; 1 where all is gentle or stays."""
+    if not market.kernel.shrinks:
+        return jnp.ones(())
+    size = jnp.nan_to_num(market.kernel.magnitude)
     return jnp.minimum(1.0, _GENTLE / jnp.maximum(size, _GENTLE))

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import register_dataclass
 
-from matching.kernel import SMALL, DenseMatches, Factors, Kernel, Matches, log_matches
+from matching.kernel import DenseMatches, Factors, Kernel, Matches, log_matches_if_small
 
 # Sums over either side of stored exponentials keep their digits without another scaling while no
 # row's log affinities range over more: terms that underflow are e^-400 beside the largest.
@@ -233,6 +233,8 @@ class ScaledKernel:
     error_x: jax.Array  # (N,)
     error_y: jax.Array  # (J,)
 
+    shrinks = False
+
     @property
     def name(self) -> str:  # noqa: D102
         return self.table.name
@@ -240,6 +242,10 @@ class ScaledKernel:
     @property
     def log_affinity(self) -> jax.Array:  # noqa: D102
         return Factors(self.u, self.v).product
+
+    @property
+    def magnitude(self) -> jax.Array:  # noqa: D102
+        return Factors(self.u, self.v).magnitude
 
     def of(self, u: jax.Array, v: jax.Array) -> "ScaledKernel":
         """This kernel with derivatives through ``u`` and ``v``; NaN if they are not its own."""
@@ -255,9 +261,6 @@ class ScaledKernel:
     def scaled(self, kappa: jax.Array) -> "ScaledKernel":  # noqa: D102
         del kappa
         return self
-
-    def largest(self) -> jax.Array:  # noqa: D102
-        return jnp.zeros(())
 
     def flipped(self) -> "ScaledKernel":
         """The kernel with the two sides exchanged."""
@@ -326,9 +329,7 @@ class ScaledMatches:
 
     @property
     def log_cells(self) -> jax.Array | None:  # noqa: D102
-        if len(self.row) * len(self.column) > SMALL:
-            return None
-        return log_matches(self.kernel, self.row, self.column)
+        return log_matches_if_small(self.kernel, self.row, self.column)
 
     def rows(self, start: int, stop: int) -> "ScaledMatches":  # noqa: D102
         k = self.kernel

@@ -9,7 +9,7 @@ from jax import lax
 from jax.scipy.special import logsumexp
 from jax.tree_util import register_dataclass
 
-from matching.kernel import SMALL, Factors, log_matches
+from matching.kernel import Factors, log_matches_if_small
 
 
 @partial(register_dataclass, data_fields=["u", "v"], meta_fields=["block"])
@@ -22,10 +22,15 @@ class StreamedKernel:
     block: int
 
     name = "streamed"
+    shrinks = True
 
     @property
     def log_affinity(self) -> jax.Array:  # noqa: D102
         return Factors(self.u, self.v).product
+
+    @property
+    def magnitude(self) -> jax.Array:  # noqa: D102
+        return Factors(self.u, self.v).magnitude
 
     def of(self, u: jax.Array, v: jax.Array) -> "StreamedKernel":  # noqa: D102
         return StreamedKernel(u, v, self.block)
@@ -38,9 +43,6 @@ class StreamedKernel:
 
     def scaled(self, kappa: jax.Array) -> "StreamedKernel":  # noqa: D102
         return StreamedKernel(kappa * self.u, self.v, self.block)
-
-    def largest(self) -> jax.Array:  # noqa: D102
-        return jnp.abs(self.u).max(0) @ jnp.abs(self.v).max(0)
 
     def log_row_sums(self, column: jax.Array) -> jax.Array:  # noqa: D102
         return lax.map(
@@ -90,6 +92,4 @@ class StreamedMatches:
 
     @property
     def log_cells(self) -> jax.Array | None:  # noqa: D102
-        if len(self.row) * len(self.column) > SMALL:
-            return None
-        return log_matches(self.kernel, self.row, self.column)
+        return log_matches_if_small(self.kernel, self.row, self.column)

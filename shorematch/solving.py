@@ -161,7 +161,7 @@ def write_equilibrium(
     write_csv(
         folder / "firms.csv", pd.DataFrame({"firm": np.arange(len(firms["mass"])), **firms})
     )  # fmt: skip
-    if _cells(economy) <= MATCHES_WRITTEN and equilibrium.all_matches.log_cells is not None:
+    if _cells(economy) <= MATCHES_WRITTEN:
         cells = (equilibrium.matches, equilibrium.wages, equilibrium.profits)
         matches = _matches(origins, _numpy(cells))
         matches.to_parquet(folder / "matches.parquet", index=False)
@@ -187,7 +187,7 @@ def draw_figures(
     from shorematch.equilibrium_figures import economy_figures
 
     converged = {k: eq for k, eq in equilibria.items() if Status(int(eq.status)).converged}
-    if any(eq.all_matches.log_cells is None for eq in converged.values()):
+    if any(_cells(eq.economy) > MATCHES_WRITTEN for eq in converged.values()):
         console().print("No figures: they are drawn for economies of up to a million cells")
     elif converged:
         economy_figures(
