@@ -122,8 +122,10 @@ def _found(solution: _Solved, mass_x: jax.Array, mass_y: jax.Array) -> _Found:
         least = log_density.min(where=mass > 0, initial=jnp.inf)
         return np.asarray(jnp.where(mass > 0, log_density, least))
 
+    of_workers, of_firms = sums(matches, (len(mass_x), len(mass_y)))
     return _Found(
-        sums(matches, (len(mass_x), len(mass_y))),
+        # where the kernel's error is larger than what is matched sums may be anything
+        (jnp.clip(of_workers, 0.0, mass_x), jnp.clip(of_firms, 0.0, mass_y)),
         (potential(matches.row, mass_x), potential(matches.column, mass_y)),
         matches.kernel.table.rank,
     )

@@ -47,6 +47,10 @@ _SEEN, _MOST_PRODUCTS = 256, 8000
 # Types whose error is this many times what is asked, which lie far from that sample, join it, so
 # many at a time, in so many attempts at most.
 _ENOUGH, _JOIN, _ATTEMPTS = 30.0, 256, 6
+# A density of matches whose rounding exceeds all that margins are accepted at.
+_DENSEST = 1e7
+# Parts of a line, of each of which one type is in the sample.
+_PARTS = 32
 # The share of the error asked for that a cut may leave, as types outside the sample lose more.
 _UNSEEN = 0.25
 # Features of a side that are formed at a time, as many as a processor's cache holds. So many in all
@@ -172,7 +176,10 @@ def low_rank_kernel(
     for of_x, of_y in points:
         shift_x += 0.5 * np.einsum("id,id->i", of_x, of_x)
         shift_y += 0.5 * np.einsum("jd,jd->j", of_y, of_y)
-    rho_x, rho_y = _rho(shift_x, shift_y, log_density)
+    rho = _rho(shift_x, shift_y, log_density)
+    if rho is None:
+        return RankTooLow(None, math.inf)
+    rho_x, rho_y = rho
 
     groups = [(_Side(x, rho_x, share_x), _Side(y, rho_y, share_y)) for x, y in points]
     far = [(_extremes(x.points), _extremes(y.points)) for x, y in groups]
@@ -218,11 +225,16 @@ def low_rank_kernel(
 
 def _rho(
     shift_x: np.ndarray, shift_y: np.ndarray, log_density: tuple[np.ndarray, np.ndarray] | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """``ρ`` of each type, as large on one side as on the other; one without potentials."""
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """``ρ`` of each type, as large on one side as on the other; one without potentials.
+
+    ``None`` where they are so large that rounding would leave no digits.
+    """
     if log_density is None:
         return np.ones_like(shift_x), np.ones_like(shift_y)
     x, y = shift_x + log_density[0], shift_y + log_density[1]
+    if not x.max() + y.max() <= math.log(_DENSEST):
+        return None
     balance = 0.5 * (x.max() - y.max())
     return np.exp(x - balance), np.exp(y + balance)
 
@@ -413,13 +425,20 @@ def _basis(
 
 
 def _extremes(points: np.ndarray) -> np.ndarray:
-    """Types that lie outermost in some direction, where remainders are largest."""
-    dimensions = points.shape[1]
-    directions = np.eye(dimensions)
-    if dimensions > 1:
-        oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))
-        directions = np.vstack([directions, oblique])
-    projected = directions @ points.T
+    """Types that lie outermost in some direction, where remainders are largest.
+
+    On a line also one of each part of it, so that few lie far from all of a sample.
+    """
+    count, dimensions = points.shape
+    if dimensions == 1:
+        line = points[:, 0]
+        least, most = line.argmin(), line.argmax()
+        length = line[most] - line[least] or 1.0
+        found = np.full(_PARTS + 1, most)
+        found[((line - line[least]) * (_PARTS / length)).astype(int)] = np.arange(count)
+        return np.unique([*found, least])
+    oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))
+    projected = np.vstack([np.eye(dimensions), oblique]) @ points.T
     return np.unique([projected.argmin(1), projected.argmax(1)])
 
 

@@ -230,6 +230,36 @@ def test_a_low_rank_that_leaves_doubt_absorbs_the_potentials(workers, caplog):
     np.testing.assert_allclose(pi.sum(0) + unmatched[1], economy.firms.mass, rtol=1e-10)
 
 
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_low_rank_whose_sums_mean_nothing_gives_way_to_an_exact_kernel(seed, caplog):
+    skills, characteristics = np.random.default_rng(seed).pareto(2.0, (2, 600))
+    affinity = 200.0 / (np.ptp(skills) * np.ptp(characteristics))
+    mass = np.full(600, 1 / 600)
+    economy = make_economy(
+        [make_origin(skills, mass, constant=0.0)],
+        make_firms(characteristics, mass),
+        affinity=affinity,
+        lambda_x=0.5,
+        lambda_y=0.5,
+        intensity_unit="density",
+    )
+    equilibrium = solve_equilibrium(economy, throw=False)
+    assert equilibrium.kernel == "dense"
+    assert "no low-rank kernel certified" in caplog.text
+    assert float(equilibrium.max_residual) < 1e-12
+    assert int(equilibrium.status) in (Status.CERTIFIED, Status.UNDETERMINED)
+
+
+def test_a_sample_holds_types_of_every_part_of_a_line(monkeypatch):
+    monkeypatch.setattr(low_rank, "_ATTEMPTS", 1)
+    rng = np.random.default_rng(0)
+    u, v = np.concatenate([rng.normal(0.0, 0.05, (2, 3990)), rng.uniform(2.5, 3.5, (2, 10))], 1)
+    kernel = low_rank_kernel(u[:, None], v[:, None])
+    assert isinstance(kernel, ScaledKernel)
+    _assert_bound_holds(kernel, u[:, None], v[:, None])
+    assert float(kernel.error_x.max() * kernel.error_y.mean()) < 1e-11
+
+
 def test_low_rank_never_builds_the_matrix():
     # 200,000 × 50,000 cells would take 80 GB; the process may take 3
     script = """
