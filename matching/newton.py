@@ -36,6 +36,8 @@ _INEXACT, _EXACT = 1e-4, 1e-7
 _LAST = 1e-7
 # A stage of the continuation is left as soon as Newton's steps are nearly whole.
 _NEAR = 0.8
+# Scalings of a low rank that range over so many log points lose digits at potentials of zero.
+_FAR = 20.0
 # Sweeps of fitting after which Newton begins anew, if margins are not met by then.
 _SWEEPS = 60
 
@@ -108,7 +110,7 @@ def _begin(
     # potentials are money over λ too: a stage takes them scaled like the kernel
     kappa = _first_stage(market)
     of_workers, of_firms = log_demands(market, kappa)
-    first, demand = jnp.zeros_like(market.mass_y), None
+    first, demand = _even(market), None
     if start is not None:
         first = start * kappa
     elif market.singles:
@@ -137,6 +139,19 @@ def _begin(
     done = jnp.asarray(not market.singles)
     fitted = _State(s, t, jnp.asarray(1.0), jnp.asarray(jnp.inf), sweeps, done)
     return lax.cond(met, lambda: fitted, lambda: lowered(sweeps))
+
+
+def _even(market: Market) -> jax.Array:
+    """Firms' potentials from which a low rank can tell the rest, ``(J,)``.
+
+    Where its scalings range far its error drowns sums at a potential of zero. It tells most where
+    they cancel: matches are about as dense everywhere, as where nearly all are matched.
+    """
+    zero, kernel = jnp.zeros_like(market.mass_y), market.kernel
+    if not isinstance(kernel, ScaledKernel):
+        return zero
+    far = jnp.ptp(kernel.shift_x) + jnp.ptp(kernel.shift_y) > _FAR
+    return jnp.where(far, kernel.shift_y.min() - kernel.shift_y, zero)
 
 
 def _is_cheap(kernel: Kernel) -> bool:
