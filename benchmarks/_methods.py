@@ -269,7 +269,7 @@ def keops(p: Problem) -> Solver:
 
 
 def processor() -> str:
-    """The machine's, and whether its vectors are of 512 bits, by which times differ most."""
+    """The processor's name, and whether it has AVX-512, on which times depend much."""
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
         told = dict(line.split(":", 1) for line in lines if ":" in line)
     facts = {key.strip(): value.strip() for key, value in told.items()}

@@ -32,7 +32,7 @@ def main() -> None:
     _plot(sound, "memory_mb", "memory beyond imports, MB", "rivals_memory.png")
     text = [_HEAD, "## Equilibria beside rivals", "", _RIVALS.format(
         cores=int(frame["cores"].max()),
-        processors=" or ".join(sorted(set(frame["processor"].dropna()))),
+        processors=" or ".join(sorted(set(sound["processor"].fillna("one not recorded")))),
         versions=", ".join(sorted(set(frame["version"].dropna()))),
     ), "![Time against size](rivals_time.png)", "", "![Memory against size](rivals_memory.png)", "",
         *(line for key, part in frame.groupby(_CASE) for line in _table(key, part))]  # fmt: skip

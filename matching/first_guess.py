@@ -36,7 +36,8 @@ class _State(NamedTuple):
 def first_guess(market: Market, demand: jax.Array) -> jax.Array:
     """The potential ``t ()`` of all firms, where there are singles.
 
-    ``demand (N,)`` is what each worker type would match were it zero, over its mass, in logs.
+    ``demand (N,)`` is what each worker type would match were it zero, over its mass, in logs. Or
+    what is to be added to given potentials, if that is demand at those.
     """
     theta = market.theta
     some = slice(None, None, max(1, len(demand) // _SAMPLE))

@@ -105,6 +105,8 @@ def solve_fixed_margins(
     0.365529
     """
     require_float64()
+    if not isinstance(kernel, str):
+        raise InvalidInput(["kernel: is named here; one that was chosen is of other factors"])
     affinity: jax.Array | Factors
     if isinstance(log_affinity, Factors):
         affinity = Factors(*map(float64, log_affinity))

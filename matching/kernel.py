@@ -70,7 +70,7 @@ class Kernel(Protocol):
 
     @property
     def shrinks(self) -> bool:
-        """Whether :meth:`scaled` does, or would cost too much."""
+        """Whether :meth:`scaled` shrinks it; not where that would cost too much."""
 
     @property
     def log_affinity(self) -> jax.Array:
@@ -209,5 +209,6 @@ def log_matches(kernel: Kernel, row: jax.Array, column: jax.Array) -> jax.Array:
 
 
 def log_matches_if_small(kernel: Kernel, row: jax.Array, column: jax.Array) -> jax.Array | None:
-    """The same of kernels that keep no matrix, where it is small enough to be wanted."""
-    return log_matches(kernel, row, column) if len(row) * len(column) <= SMALL else None
+    """:func:`log_matches` of a kernel that keeps no matrix, if small enough to be wanted."""
+    few = row.shape[-1] * column.shape[-1] <= SMALL
+    return log_matches(kernel, row, column) if few else None

@@ -47,7 +47,7 @@ _SEEN, _MOST_PRODUCTS = 256, 8000
 # Types whose error is this many times what is asked, which lie far from that sample, join it, so
 # many at a time, in so many attempts at most.
 _ENOUGH, _JOIN, _ATTEMPTS = 30.0, 256, 6
-# A density of matches whose rounding exceeds all that margins are accepted at.
+# Beyond such a density of matches its rounding exceeds what margins are accepted at.
 _DENSEST = 1e7
 # Parts of a line, of each of which one type is in the sample.
 _PARTS = 32
@@ -62,7 +62,7 @@ _BITS = 4
 # Products of two groups' features are a matrix product's work, not memory's: so many pay.
 _DEAREST = 200
 
-# Types of both sides, by their numbers, which lie far out.
+# Types of both sides, by their numbers, which every sample has: those far out and whom it missed.
 _Far = tuple[np.ndarray, np.ndarray]
 # Each type's share of the error, of either side.
 _Errors = tuple[jax.Array, jax.Array]
@@ -162,7 +162,7 @@ def low_rank_kernel(
     of matches, where they are known. ``tolerance`` is the error asked for on that density, else on
     ``exp(−|u−v|²/2) ≤ 1``, for any type on the average over its partners' weights; the kernel's own
     errors say what was reached, rounding included. :class:`RankTooLow` where more than ``max_rank``
-    features of a type would be needed.
+    features of a type would be needed, or rounding would leave a density no digits.
     """
     share_x, share_y = _shares(len(u), weight_x), _shares(len(v), weight_y)
     centre_u, centre_v = share_x @ u, share_y @ v
@@ -355,7 +355,7 @@ def _with_each(which: np.ndarray, count: int) -> np.ndarray:
 def _sampled(
     x: _Side, y: _Side, far: _Far, count: int, bases: list[_Basis], which: np.ndarray
 ) -> list[_Sampled]:
-    """Products of some types of either side and those far out."""
+    """Products of some types of either side and those that every sample has."""
     sampled = []
     for side, outside in zip((x, y), far, strict=True):
         some = side.some(count, outside)
@@ -395,7 +395,7 @@ def _too_low(cuts: list[_Cut], max_rank: int) -> RankTooLow:
 def _basis(
     x: _Side, y: _Side, far: _Far, tolerance: float, max_rank: int
 ) -> tuple[_Basis, _Sampled, _Sampled] | None:
-    """Pivots and factor by complete pivoting on a sample of both sides and what lies far out."""
+    """Pivots and factor by complete pivoting on a sample of both sides."""
     count = _SAMPLE
     while True:
         some_x, some_y = (
@@ -436,7 +436,7 @@ def _extremes(points: np.ndarray) -> np.ndarray:
         length = line[most] - line[least] or 1.0
         found = np.full(_PARTS + 1, most)
         found[((line - line[least]) * (_PARTS / length)).astype(int)] = np.arange(count)
-        return np.unique([*found, least])
+        return np.unique(np.append(found, least))
     oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))
     projected = np.vstack([np.eye(dimensions), oblique]) @ points.T
     return np.unique([projected.argmin(1), projected.argmax(1)])

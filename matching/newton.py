@@ -17,6 +17,7 @@ from matching.kernel import Kernel
 from matching.m_matrix import FEW, solve_margins
 from matching.market import (
     Market,
+    active,
     excess,
     gaps,
     largest_change,
@@ -110,10 +111,8 @@ def _begin(
     # potentials are money over λ too: a stage takes them scaled like the kernel
     kappa = _first_stage(market)
     of_workers, of_firms = log_demands(market, kappa)
-    first, demand = _even(market), None
-    if start is not None:
-        first = start * kappa
-    elif market.singles:
+    first, demand = _even(market) if start is None else start * kappa, None
+    if start is None and market.singles:
         demand = of_workers(first)
         level = first_guess(market, demand)
         first, demand = first + level, demand + level
@@ -142,16 +141,23 @@ def _begin(
 
 
 def _even(market: Market) -> jax.Array:
-    """Firms' potentials from which a low rank can tell the rest, ``(J,)``.
+    """Firms' potentials at which sums of a low rank keep their digits, ``(J,)``.
 
-    Where its scalings range far its error drowns sums at a potential of zero. It tells most where
-    they cancel: matches are about as dense everywhere, as where nearly all are matched.
+    At zero, where scalings range far, the table's error times the largest drowns types of small
+    ones. Potentials that cancel the scalings leave none such: matches are about as dense
+    everywhere, as they are where nearly all are matched.
     """
     zero, kernel = jnp.zeros_like(market.mass_y), market.kernel
     if not isinstance(kernel, ScaledKernel):
         return zero
-    far = jnp.ptp(kernel.shift_x) + jnp.ptp(kernel.shift_y) > _FAR
-    return jnp.where(far, kernel.shift_y.min() - kernel.shift_y, zero)
+    scalings = (kernel.shift_x + market.log_worth_x, kernel.shift_y + market.log_worth_y)
+    active_x, active_y = active(market)
+    (low_x, high_x), (low_y, high_y) = (
+        (some.min(where=there, initial=jnp.inf), some.max(where=there, initial=-jnp.inf))
+        for some, there in zip(scalings, (active_x, active_y), strict=True)
+    )
+    far = high_x - low_x + high_y - low_y > _FAR
+    return jnp.where(far & active_y, low_y - scalings[1], zero)
 
 
 def _is_cheap(kernel: Kernel) -> bool:
@@ -162,7 +168,7 @@ def _is_cheap(kernel: Kernel) -> bool:
 
 
 def _first_stage(market: Market) -> jax.Array:
-    """The share ``κ`` of money over ``λ`` to begin with; 1 where all is gentle or stays."""
+    """The share ``κ`` of money over ``λ`` to begin with; 1 if it does not shrink or is gentle."""
     if not market.kernel.shrinks:
         return jnp.ones(())
     size = jnp.nan_to_num(market.kernel.magnitude)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from matching import Economy, Equilibrium, InvalidInput, Status, solve_equilibrium, statistics
 from matching.errors import did_you_mean
+from matching.kernel import SMALL
 from matching.statistics import (
     hires,
     mean_match_quality_by_firm,
@@ -30,7 +31,7 @@ from shorematch.files.tables import write_tables
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MATCHES_WRITTEN = 1_000_000  # cells up to which matches.parquet is written
+MATCHES_WRITTEN = SMALL  # cells up to which matches.parquet is written and figures are drawn
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.stats import entropy
 
 from matching import InvalidInput, Status, solve_fixed_margins
+from matching.kernel import Factors
+from matching.streamed_kernel import StreamedKernel
 
 NODES, _WEIGHTS = hermegauss(20)
 NORMAL = _WEIGHTS / _WEIGHTS.sum()
@@ -131,3 +133,9 @@ def test_margins_that_cannot_be_met_are_refused_with_all_defects():
     ]  # fmt: skip
     with pytest.raises(InvalidInput, match="log_affinity: is not finite"):
         solve_fixed_margins(jnp.where(q > 0, q, -jnp.inf), f, g)
+
+
+def test_a_kernel_is_named_not_handed_over():
+    pair, mass = Factors(np.ones((2, 1)), np.ones((2, 1))), np.array([0.5, 0.5])
+    with pytest.raises(InvalidInput, match="kernel: is named here"):
+        solve_fixed_margins(pair, mass, mass, kernel=StreamedKernel(*pair, 1))  # type: ignore[arg-type]

@@ -230,21 +230,26 @@ def test_a_low_rank_that_leaves_doubt_absorbs_the_potentials(workers, caplog):
     np.testing.assert_allclose(pi.sum(0) + unmatched[1], economy.firms.mass, rtol=1e-10)
 
 
-@pytest.mark.parametrize("reach", [50.0, 200.0])
-@pytest.mark.parametrize("centre", [0.0, 0.5])
-def test_newton_takes_few_steps_on_a_low_rank_where_nearly_all_are_matched(centre, reach):
+@pytest.mark.parametrize(
+    ("centre", "reach", "share"),  # of what a firm's best match has, its outside option
+    [(0.0, 50.0, 0.0), (0.0, 200.0, 0.0), (0.5, 50.0, 0.0), (0.5, 200.0, 0.0), (0.5, 50.0, 0.5)],
+)
+def test_newton_takes_few_steps_on_a_low_rank_where_nearly_all_are_matched(centre, reach, share):
     skills, characteristics = centre - 0.5 + np.random.default_rng(0).uniform(size=(2, 800))
     mass = np.full(800, 1 / 800)
+    mass[0] = 0.0
+    option = share * 2.0 * reach * centre * characteristics
     economy = make_economy(
         [make_origin(skills, mass, constant=0.0)],
-        make_firms(characteristics, mass),
+        make_firms(characteristics, mass, outside_option=option),
         affinity=2.0 * reach,
         lambda_x=0.4,
         lambda_y=0.6,
         intensity_unit="density",
     )
-    newton, fitted = (solve_equilibrium(economy, solver) for solver in ("newton", "ipfp"))
-    assert newton.kernel == fitted.kernel == "low rank"
+    newton, fitted = (
+        solve_equilibrium(economy, solver, kernel="low rank") for solver in ("newton", "ipfp")
+    )
     assert int(newton.iterations) <= 15
     np.testing.assert_allclose(
         newton.log_unmatched[0], fitted.log_unmatched[0], rtol=1e-10, atol=1e-8
