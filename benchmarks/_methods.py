@@ -268,15 +268,6 @@ def keops(p: Problem) -> Solver:
     return solve
 
 
-def processor() -> str:
-    """The processor's name, and whether it has AVX-512, on which times depend much."""
-    with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        told = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {key.strip(): value.strip() for key, value in told.items()}
-    wide = " with AVX-512" if "avx512f" in facts.get("flags", "") else ""
-    return facts.get("model name", "unknown") + wide
-
-
 def start_jax() -> None:
     """Whatever JAX takes for itself, taken."""
     import jax

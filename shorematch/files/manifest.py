@@ -121,7 +121,7 @@ def machine() -> dict[str, Any]:
     device = jax.devices()[0]
     return {
         "system": platform.platform(terse=True),
-        "processor": _processor(),
+        "processor": processor(),
         "arithmetic": cache_folder().name,
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
@@ -222,7 +222,7 @@ def _peak_memory() -> float | None:
     return peak / (1e6 if sys.platform == "darwin" else 1e3)
 
 
-def _processor() -> str:
+def processor() -> str:
     """What the processor calls itself."""
     with suppress(OSError):
         names = re.findall(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
