@@ -14,7 +14,7 @@ from matching.certificate import residuals
 from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
 from matching.kernel import Factors, Kernel, Matches
-from matching.kernel_choice import dense_kernel
+from matching.kernel_choice import KERNELS, dense_kernel
 from matching.kernel_ladder import solve_by_kernels
 from matching.market import active, exponents, market_of_margins, prepared
 from matching.scaled_kernel import bare, dressed
@@ -106,7 +106,8 @@ def solve_fixed_margins(
     """
     require_float64()
     if not isinstance(kernel, str):
-        raise InvalidInput(["kernel: is named here; one that was chosen is of other factors"])
+        raise InvalidInput([f"kernel: is named here, for one that was chosen is of other factors; "
+                            f"choose from {KERNELS}"])  # fmt: skip
     affinity: jax.Array | Factors
     if isinstance(log_affinity, Factors):
         affinity = Factors(*map(float64, log_affinity))
@@ -194,7 +195,8 @@ def _defects(affinity: jax.Array | Factors, f: np.ndarray, g: np.ndarray) -> lis
     elif not all(map(_is_finite, arrays)):
         defects.append("log_affinity: is not finite everywhere; give a number for every pair")
     for name, mass in (("mass_x", f), ("mass_y", g)):
-        if not np.all(np.isfinite(mass)) or np.any(mass < 0) or not np.any(mass > 0):
+        least, most = mass.min(initial=0.0), mass.max(initial=0.0)  # NaN if any mass is
+        if not (least == 0.0 and 0.0 < most < np.inf):
             defects.append(f"{name}: masses are finite, zero or positive, and not all zero")
     if not defects and not abs(f.sum() - g.sum()) <= _BALANCE * g.sum():
         defects.append(

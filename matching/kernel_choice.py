@@ -167,10 +167,10 @@ def low_rank_of_factors(
     tolerance: float = TOLERANCE,
 ) -> ScaledKernel | RankTooLow:
     """The low-rank kernel for types of these masses, of at most ``most`` features."""
-    u, v, weight_x, weight_y = (np.asarray(value) for value in (*pair, mass_x, mass_y))
+    weights = np.asarray(mass_x), np.asarray(mass_y)
     with one_blas_thread():
         return low_rank_kernel(
-            u, v, weight_x, weight_y, log_density=log_density, tolerance=tolerance, max_rank=most
+            *pair, *weights, log_density=log_density, tolerance=tolerance, max_rank=most
         )
 
 

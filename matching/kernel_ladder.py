@@ -119,8 +119,7 @@ def _found(solution: _Solved, mass_x: jax.Array, mass_y: jax.Array) -> _Found:
 
     def potential(exponent: jax.Array, mass: jax.Array) -> np.ndarray:
         log_density = exponent - jnp.log(mass / mass.sum())
-        least = log_density.min(where=mass > 0, initial=jnp.inf)
-        return np.asarray(jnp.where(mass > 0, log_density, least))
+        return np.asarray(jnp.where(mass > 0, log_density, -jnp.inf))
 
     of_workers, of_firms = sums(matches, (len(mass_x), len(mass_y)))
     return _Found(

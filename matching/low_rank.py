@@ -1,11 +1,8 @@
 """Features of ``exp(u·v)`` whose inner products reproduce it to a proven bound.
 
-With ``u`` and ``v`` centred and in units in which both sides spread alike,
-
-    exp(u·v) = exp(|u|²/2) exp(|v|²/2) exp(−|u−v|²/2),
-
-and the Gaussian is the product of one for each coordinate. Each of those is a positive definite
-kernel on the types of both sides together. A partial Cholesky factorisation of it on a few pivots
+Between two scalings ``exp(u·v)`` is a Gaussian (:mod:`matching.coordinates`), and that the product
+of one for each coordinate. Each of those is a positive definite kernel on the types of both sides
+together. A partial Cholesky factorisation of it on a few pivots
 ``Z`` gives each type ``w`` the features ``L⁻¹ exp(−(Z−w)²/2)``. They are turned along the axes of
 their second moments over both sides, of which the first are kept. Coordinates make two groups.
 Products of a feature of each coordinate are features of the group; those that matter are turned
@@ -14,11 +11,11 @@ groups' features are summed by matrix products and never formed
 (:class:`~matching.scaled_kernel.Features`).
 
 With ``F_w`` a group's features the remainder is positive definite too, so that by Cauchy and
-Schwarz ``|exp(−|u−v|²/2) − F_u·F_v| ≤ √r_u √r_v`` with ``r_w = 1 − |F_w|²``: a proven error from
+Schwarz ``|exp(−|x−y|²/2) − F_x·F_y| ≤ √r_x √r_y`` with ``r_w = 1 − |F_w|²``: a proven error from
 one number a type. As no Gaussian exceeds 1, the errors of the groups add up, and once more by
 Cauchy and Schwarz so do their ``r_w``.
 
-Where potentials are known errors count with them: with ``ρ_u ρ_v exp(−|u−v|²/2)`` the density of
+Where potentials are known errors count with them: with ``ρ_x ρ_y exp(−|x−y|²/2)`` the density of
 matches, they are those of the margins.
 """
 
@@ -33,6 +30,7 @@ from jax import lax
 from scipy.linalg.lapack import dpstrf, dtrtri
 
 from matching.arrays import sample_of
+from matching.coordinates import Frame, equal_spread, grouped, least_dense
 from matching.scaled_kernel import Features, Group, ScaledKernel, in_parts
 
 # The error asked for at first: margins are accepted at a thousand times as much, and lose digits
@@ -62,8 +60,6 @@ _BITS = 4
 # Products of two groups' features are a matrix product's work, not memory's: so many pay.
 _DEAREST = 200
 
-# Types of both sides, by their numbers, which every sample has: those far out and whom it missed.
-_Far = tuple[np.ndarray, np.ndarray]
 # Each type's share of the error, of either side.
 _Errors = tuple[jax.Array, jax.Array]
 
@@ -90,12 +86,15 @@ class _Side(NamedTuple):
     points: np.ndarray  # (n, d)
     rho: np.ndarray  # what each type's error counts, (n,)
     share: np.ndarray  # weights that add up to one, (n,)
+    members: np.ndarray  # types that every sample has, by their numbers
 
-    def some(self, count: int, outside: np.ndarray) -> "_Side":
-        """So many of the types and those outside, with weights that add up to one again."""
-        which = np.union1d(sample_of(len(self.rho), count), outside)
+    def some(self, count: int) -> "_Side":
+        """So many of the types and the members, with weights that add up to one again."""
+        others = max(0, count - len(self.members))
+        which = np.union1d(sample_of(len(self.rho), others), self.members)
         share = self.share[which]
-        return _Side(self.points[which], self.rho[which], share / share.sum())
+        all_of_them = np.arange(len(which))
+        return _Side(self.points[which], self.rho[which], share / share.sum(), all_of_them)
 
     def along(self, coordinate: int) -> "_Side":
         return self._replace(points=self.points[:, coordinate])
@@ -147,8 +146,8 @@ class _Maker(NamedTuple):
 
 
 def low_rank_kernel(
-    u: np.ndarray,
-    v: np.ndarray,
+    u: np.ndarray | jax.Array,
+    v: np.ndarray | jax.Array,
     weight_x: np.ndarray | None = None,
     weight_y: np.ndarray | None = None,
     *,
@@ -159,39 +158,37 @@ def low_rank_kernel(
     """The low-rank kernel of ``exp(u_i·v_j)`` for ``u (N, d)``, ``v (J, d)``.
 
     ``log_density (N,), (J,)`` are potentials with which ``exp(u_i·v_j + p_i + q_j)`` is the density
-    of matches, where they are known. ``tolerance`` is the error asked for on that density, else on
-    ``exp(−|u−v|²/2) ≤ 1``, for any type on the average over its partners' weights; the kernel's own
-    errors say what was reached, rounding included. :class:`RankTooLow` where more than ``max_rank``
-    features of a type would be needed, or rounding would leave a density no digits.
+    of matches, where they are known; types of −∞ do not count. ``tolerance`` is the error asked for
+    on that density, else on ``exp(−|x−y|²/2) ≤ 1``, for any type on the average over its partners'
+    weights; the kernel's own errors say what was reached, rounding included. :class:`RankTooLow`
+    where more than ``max_rank`` features of a type would be needed, or rounding would leave a
+    density no digits.
     """
+    of_u, of_v = np.asarray(u), np.asarray(v)
     share_x, share_y = _shares(len(u), weight_x), _shares(len(v), weight_y)
-    centre_u, centre_v = share_x @ u, share_y @ v
-    du, dv = u - centre_u, v - centre_v
-    to_a, to_b = _equal_spread(du, share_x, dv, share_y)
-    a, b = du @ to_a, dv @ to_b
-    points = [(a[:, group], b[:, group]) for group in _groups(a, b)]
-    if not points:  # one coordinate in which nobody differs
-        points = [(np.zeros((len(u), 1)), np.zeros((len(v), 1)))]
-    shift_x, shift_y = u @ centre_v, dv @ centre_u
-    for of_x, of_y in points:
-        shift_x += 0.5 * np.einsum("id,id->i", of_x, of_x)
-        shift_y += 0.5 * np.einsum("jd,jd->j", of_y, of_y)
-    rho = _rho(shift_x, shift_y, log_density)
-    if rho is None:
-        return RankTooLow(None, math.inf)
-    rho_x, rho_y = rho
+    frame = equal_spread(of_u, of_v, share_x, share_y)
+    if log_density is not None:
+        frame = least_dense(frame, of_u, of_v, log_density)
+    frame, points = grouped(frame, of_u, of_v)
+    rho_x, rho_y = np.ones(len(u)), np.ones(len(v))
+    if log_density is not None:
+        rho = _rho(frame.shifts(of_u, of_v, points), log_density)
+        if rho is None:
+            return RankTooLow(None, math.inf)
+        rho_x, rho_y = rho
 
-    groups = [(_Side(x, rho_x, share_x), _Side(y, rho_y, share_y)) for x, y in points]
-    far = [(_extremes(x.points), _extremes(y.points)) for x, y in groups]
+    groups = [
+        (_Side(x, rho_x, share_x, _first_members(x)), _Side(y, rho_y, share_y, _first_members(y)))
+        for x, y in points
+    ]
     # what rounding leaves of the largest type is no pivot
-    least = max(tolerance, 16.0 * _EPS * max(rho_x.max(), rho_y.max()) ** 2)
+    least = max(tolerance, 4.0 * _EPS * max(rho_x.max(), rho_y.max()) ** 2)
     most = max(len(u), len(v))
-    types = {"u": u, "v": v, "shift_x": shift_x, "shift_y": shift_y}
     attempts = _ATTEMPTS
     while True:
         cuts = []
-        for (x, y), outside in zip(groups, far, strict=True):
-            cut = _cut(x, y, outside, least, tolerance, max_rank)
+        for sides in groups:
+            cut = _cut(*sides, least, tolerance, max_rank)
             if cut is None:
                 return RankTooLow(None, math.inf)
             cuts.append(cut)
@@ -211,46 +208,30 @@ def low_rank_kernel(
         ]
         makers = list(map(_maker, cuts, ranks, anew))
         at_once = most if kept else max(1, _BLOCK // max(ranks))
-        kernel, errors = _kernel(types, points, makers, at_once=at_once)
-        further = [
-            _with_missed(x, y, outside, error, _ENOUGH * least)
-            for (x, y), outside, error in zip(groups, far, errors, strict=True)
+        kernel, errors = _kernel(u, v, frame, makers, at_once=at_once)
+        joined = [
+            _with_missed(*sides, error, _ENOUGH * tolerance)
+            for sides, error in zip(groups, errors, strict=True)
         ]
         attempts -= 1
-        if not attempts or _count(further) == _count(far):
+        if not attempts or _members(joined) == _members(groups):
             return kernel
-        far = further
+        groups = joined
         del kernel  # two tables are never held
 
 
 def _rho(
-    shift_x: np.ndarray, shift_y: np.ndarray, log_density: tuple[np.ndarray, np.ndarray] | None
+    shifts: tuple[np.ndarray, np.ndarray], log_density: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """``ρ`` of each type, as large on one side as on the other; one without potentials.
+    """``ρ`` of each type where potentials are known, as large on one side as on the other.
 
     ``None`` where they are so large that rounding would leave no digits.
     """
-    if log_density is None:
-        return np.ones_like(shift_x), np.ones_like(shift_y)
-    x, y = shift_x + log_density[0], shift_y + log_density[1]
-    if not x.max() + y.max() <= math.log(_DENSEST):
+    x, y = (shift + potential for shift, potential in zip(shifts, log_density, strict=True))
+    if not -math.inf < x.max() + y.max() <= math.log(_DENSEST):
         return None
     balance = 0.5 * (x.max() - y.max())
     return np.exp(x - balance), np.exp(y + balance)
-
-
-def _groups(a: np.ndarray, b: np.ndarray) -> list[list[int]]:
-    """Coordinates that count, in two groups of much the same rank; one, where one is all.
-
-    The others matter less than the rounding of ``u·v``.
-    """
-    reach = np.abs(a).max(0) * np.abs(b).max(0)
-    count = np.sum(reach > 4.0 * _EPS * (1.0 + reach.sum()))
-    groups: tuple[list[int], list[int]] = [], []
-    for coordinate in np.argsort(-reach, kind="stable")[:count].tolist():
-        first, second = (np.log1p(reach[group]).sum() if group else 0.0 for group in groups)
-        groups[int(second < first)].append(coordinate)
-    return [group for group in groups if group]
 
 
 def _shares(count: int, weight: np.ndarray | None) -> np.ndarray:
@@ -261,65 +242,39 @@ def _shares(count: int, weight: np.ndarray | None) -> np.ndarray:
     return 0.99 / total * weight + 0.01 / count
 
 
-def _equal_spread(
-    du: np.ndarray, share_x: np.ndarray, dv: np.ndarray, share_y: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """``A, B`` with ``A B' = I`` that give ``du A`` and ``dv B`` the same diagonal covariance.
-
-    Then the partners of the matching of two normal sides have equal coordinates (Bojilov and
-    Galichon 2016), near which the Gaussian is near one and keeps all its digits.
-    """
-
-    def root(values: np.ndarray, share: np.ndarray) -> np.ndarray:
-        """``L`` with ``L L'`` the covariance, of every direction some."""
-        covariance = (share[:, None] * values).T @ values
-        least = 1e-12 * (covariance.trace() or 1.0)
-        return np.linalg.cholesky(covariance + least * np.eye(len(covariance)))
-
-    root_u, root_v = root(du, share_x), root(dv, share_y)
-    p, k, _ = np.linalg.svd(root_u.T @ root_v)
-    # solved with the factor itself: u·v is kept to rounding, however alike skills are
-    return np.linalg.solve(root_u.T, p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
-
-
-def _with_missed(x: _Side, y: _Side, far: _Far, errors: _Errors, most: float) -> _Far:
-    """These types and some of those whose error exceeds ``most``, the worst of them included."""
+def _with_missed(x: _Side, y: _Side, errors: _Errors, most: float) -> tuple[_Side, _Side]:
+    """With some types whose error exceeds ``most`` as members, the worst of them included."""
     error_x, error_y = x.rho * np.asarray(errors[0]), y.rho * np.asarray(errors[1])
 
-    def joined(known: np.ndarray, error: np.ndarray) -> np.ndarray:
+    def joined(side: _Side, error: np.ndarray) -> _Side:
         if not np.any(error > most):
-            return known
-        missed = np.setdiff1d(np.flatnonzero(error > most), known)
+            return side
+        missed = np.setdiff1d(np.flatnonzero(error > most), side.members)
         some = np.random.default_rng(3).permutation(missed)[:_JOIN]
         worst = missed[np.argsort(error[missed])[-_JOIN // 4 :]]
-        return np.unique(np.concatenate([known, some, worst]))
+        return side._replace(members=np.unique(np.concatenate([side.members, some, worst])))
 
-    return (
-        joined(far[0], error_x * (y.share @ error_y)),
-        joined(far[1], error_y * (x.share @ error_x)),
-    )
+    return joined(x, error_x * (y.share @ error_y)), joined(y, error_y * (x.share @ error_x))
 
 
-def _count(far: list[_Far]) -> int:
-    return sum(len(types) for sides in far for types in sides)
+def _members(groups: list[tuple[_Side, _Side]]) -> int:
+    return sum(len(side.members) for sides in groups for side in sides)
 
 
-def _cut(
-    x: _Side, y: _Side, far: _Far, least: float, tolerance: float, max_rank: int
-) -> _Cut | None:
+def _cut(x: _Side, y: _Side, least: float, tolerance: float, max_rank: int) -> _Cut | None:
     """Features of a group; ``None`` where no ``max_rank`` would do."""
     bases: list[_Basis] = []
     which = np.zeros((0, 1), dtype=int)
     coordinates = x.points.shape[1]
     for k in range(coordinates):
-        alone = _coordinate(x.along(k), y.along(k), far, least, tolerance, max_rank)
+        alone = _coordinate(x.along(k), y.along(k), least, tolerance, max_rank)
         if alone is None or coordinates == 1:
             return alone
         bases += alone.bases
         which = _with_each(which, len(alone.bases[0].change))
         if which.shape[1] > _MOST_PRODUCTS:
             return None
-        sampled = _sampled(x, y, far, _SEEN, bases, which)
+        sampled = _sampled(x, y, _SEEN, bases, which)
         size = sum(side.share @ side.features**2 for side in sampled)
         order = np.argsort(-size, kind="stable")
         lost = _lost(*(side._replace(features=side.features[:, order]) for side in sampled))
@@ -328,15 +283,13 @@ def _cut(
             return None
         which = which[:, order[: _rounded(rank)]]
     count = max(_SEEN, _PER_PIVOT * which.shape[1] // 2)
-    axes, lost = _axes(*_sampled(x, y, far, count, bases, which))
+    axes, lost = _axes(*_sampled(x, y, count, bases, which))
     return _Cut(bases, which, axes.T, _enough(lost, tolerance), lost)
 
 
-def _coordinate(
-    x: _Side, y: _Side, far: _Far, least: float, tolerance: float, max_rank: int
-) -> _Cut | None:
+def _coordinate(x: _Side, y: _Side, least: float, tolerance: float, max_rank: int) -> _Cut | None:
     """Features of one coordinate."""
-    found = _basis(x, y, far, least, max_rank)
+    found = _basis(x, y, least, max_rank)
     if found is None:
         return None
     basis, *sampled = found
@@ -353,12 +306,12 @@ def _with_each(which: np.ndarray, count: int) -> np.ndarray:
 
 
 def _sampled(
-    x: _Side, y: _Side, far: _Far, count: int, bases: list[_Basis], which: np.ndarray
+    x: _Side, y: _Side, count: int, bases: list[_Basis], which: np.ndarray
 ) -> list[_Sampled]:
-    """Products of some types of either side and those that every sample has."""
+    """Products of a sample of either side."""
     sampled = []
-    for side, outside in zip((x, y), far, strict=True):
-        some = side.some(count, outside)
+    for side in (x, y):
+        some = side.some(count)
         products = some.rho
         for basis, rows, points in zip(bases, which, some.points.T, strict=False):
             products = products * basis.features(points)[rows]
@@ -393,14 +346,12 @@ def _too_low(cuts: list[_Cut], max_rank: int) -> RankTooLow:
 
 
 def _basis(
-    x: _Side, y: _Side, far: _Far, tolerance: float, max_rank: int
+    x: _Side, y: _Side, tolerance: float, max_rank: int
 ) -> tuple[_Basis, _Sampled, _Sampled] | None:
     """Pivots and factor by complete pivoting on a sample of both sides."""
     count = _SAMPLE
     while True:
-        some_x, some_y = (
-            side.some(count // 2, outside) for side, outside in zip((x, y), far, strict=True)
-        )
+        some_x, some_y = x.some(count // 2), y.some(count // 2)
         sample = np.concatenate([some_x.points, some_y.points])
         rho = np.concatenate([some_x.rho, some_y.rho])
         factor, pivot, rank, _ = dpstrf(_gram(sample, rho), tol=tolerance, lower=1, overwrite_a=1)
@@ -424,8 +375,8 @@ def _basis(
     )
 
 
-def _extremes(points: np.ndarray) -> np.ndarray:
-    """Types that lie outermost in some direction, where remainders are largest.
+def _first_members(points: np.ndarray) -> np.ndarray:
+    """Types that every sample has: the outermost in some direction, where remainders are largest.
 
     On a line also one of each part of it, so that few lie far from all of a sample.
     """
@@ -488,13 +439,11 @@ def _padded(basis: _Basis, rank: int) -> _Basis:
 
 @partial(jax.jit, static_argnames="at_once")
 def _kernel(
-    types: dict[str, jax.Array],
-    points: list[tuple[jax.Array, jax.Array]],
-    makers: list[_Maker],
-    *,
-    at_once: int,
+    u: jax.Array, v: jax.Array, frame: Frame, makers: list[_Maker], *, at_once: int
 ) -> tuple[ScaledKernel, list[_Errors]]:
     """The kernel of some groups' features, and each group's errors."""
+    points = frame.points(u, v)
+    shift_x, shift_y = frame.shifts(u, v, points)
     made = [
         [_features(side, maker) for side in sides]
         for sides, maker in zip(points, makers, strict=True)
@@ -505,7 +454,7 @@ def _kernel(
         jnp.sqrt(sum(error**2 for error in side)) for side in zip(*errors, strict=True)
     )
     table = Features(left, right, at_once)
-    return ScaledKernel(**types, table=table, error_x=error_x, error_y=error_y), errors
+    return ScaledKernel(u, v, table, shift_x, shift_y, error_x, error_y), errors
 
 
 def _features(points: jax.Array, maker: _Maker) -> tuple[Group, jax.Array]:

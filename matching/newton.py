@@ -148,7 +148,7 @@ def _even(market: Market) -> jax.Array:
     everywhere, as they are where nearly all are matched.
     """
     zero, kernel = jnp.zeros_like(market.mass_y), market.kernel
-    if not isinstance(kernel, ScaledKernel):
+    if not isinstance(kernel, ScaledKernel) or kernel.name != "low rank":
         return zero
     scalings = (kernel.shift_x + market.log_worth_x, kernel.shift_y + market.log_worth_y)
     active_x, active_y = active(market)

@@ -256,20 +256,40 @@ def test_newton_takes_few_steps_on_a_low_rank_where_nearly_all_are_matched(centr
     )
 
 
-@pytest.mark.parametrize("seed", [0, 2])
-def test_a_low_rank_whose_sums_mean_nothing_gives_way_to_an_exact_kernel(seed, caplog):
-    skills, characteristics = np.random.default_rng(seed).pareto(2.0, (2, 600))
-    affinity = 200.0 / (np.ptp(skills) * np.ptp(characteristics))
+def _economy_with_few_far_out(tail, reach, seed):
+    """600 types a side of Pareto skills, all but few within a small part of the range."""
+    skills, characteristics = np.random.default_rng(seed).pareto(tail, (2, 600))
     mass = np.full(600, 1 / 600)
-    economy = make_economy(
+    return make_economy(
         [make_origin(skills, mass, constant=0.0)],
         make_firms(characteristics, mass),
-        affinity=affinity,
+        affinity=reach / (np.ptp(skills) * np.ptp(characteristics)),
         lambda_x=0.5,
         lambda_y=0.5,
         intensity_unit="density",
     )
-    equilibrium = solve_equilibrium(economy, throw=False)
+
+
+@pytest.mark.parametrize(("tail", "reach", "seed"), [(3, 50, 1), (2, 50, 0), (2, 200, 2)])
+def test_few_types_far_out_leave_a_low_rank_its_digits_once_potentials_are_known(
+    tail, reach, seed, caplog
+):
+    caplog.set_level("INFO")
+    economy = _economy_with_few_far_out(tail, reach, seed)
+    equilibrium = solve_equilibrium(economy)
+    assert equilibrium.kernel == "low rank"
+    assert int(equilibrium.status) == Status.CERTIFIED
+    assert "absorbing its potentials" in caplog.text
+    exact = solve_equilibrium(economy, kernel="dense")
+    bound = np.asarray(equilibrium.bound_workers[0])
+    error = np.abs(equilibrium.log_unmatched[0] - exact.log_unmatched[0])
+    assert np.all(error <= bound + np.asarray(exact.bound_workers[0]))
+    assert error.max() <= 1e-8
+
+
+@pytest.mark.parametrize(("tail", "reach", "seed"), [(2.0, 200, 0), (1.0, 400, 5)])
+def test_a_low_rank_whose_sums_mean_nothing_gives_way_to_an_exact_kernel(tail, reach, seed, caplog):
+    equilibrium = solve_equilibrium(_economy_with_few_far_out(tail, reach, seed), throw=False)
     assert equilibrium.kernel == "dense"
     assert "no low-rank kernel certified" in caplog.text
     assert float(equilibrium.max_residual) < 1e-12
