@@ -13,7 +13,7 @@ from matching.errors import InvalidInput
 from matching.kernel import Factors, Kernel, Matches, sums
 from matching.kernel_choice import kernel_of_factors, low_rank_of_factors
 from matching.scaled_kernel import ScaledKernel, ScaledMatches
-from matching.status import Status
+from matching.status import WAGE_TOLERANCE, Status
 from matching.streamed_kernel import StreamedKernel
 
 # The error asked for where the first low rank did not do, and how much larger its rank may be.
@@ -21,6 +21,8 @@ _CLOSER, _MORE = 1e-12, 3
 
 # How XLA says that memory has run out, on a GPU and on a CPU.
 _NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
+
+_EPS = float(np.finfo(np.float64).eps)
 
 _LOG = logging.getLogger("matching")
 
@@ -32,6 +34,8 @@ class _Solved(Protocol):
     def status(self) -> jax.Array: ...
     @property
     def max_residual(self) -> jax.Array: ...
+    @property
+    def wage_error_bound(self) -> jax.Array: ...
     @property
     def all_matches(self) -> Matches: ...
     @property
@@ -53,13 +57,14 @@ def solve_by_kernels(
     """Solve with a given kernel, or with the first of those that suit that is certified.
 
     ``solve`` takes a kernel and firms' potentials to start from. After a low rank that leaves a
-    solution uncertified comes a closer one, made for the types that it matched, then an exact one.
+    solution uncertified comes a closer one, made for the types that it matched, then an exact one;
+    not where margins are met and no kernel would tell the level of wages.
     """
     if not isinstance(kernel, str):
         return _within_memory(kernel, solve, start)
     chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory)
     solution = _within_memory(chosen, solve, start)
-    if kernel != "auto" or chosen.name != "low rank" or _is_certified(solution):
+    if kernel != "auto" or chosen.name != "low rank" or _is_final(solution):
         return solution
     if np.isfinite(solution.max_residual):
         _LOG.info("the low-rank kernel left the solution uncertified; absorbing its potentials")
@@ -70,7 +75,7 @@ def solve_by_kernels(
         )
         if isinstance(closer, ScaledKernel):
             solution = solve(closer, start)
-            if _is_certified(solution):
+            if _is_final(solution):
                 return solution
     exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory)
     _LOG.warning(
@@ -130,5 +135,14 @@ def _found(solution: _Solved, mass_x: jax.Array, mass_y: jax.Array) -> _Found:
     )
 
 
-def _is_certified(solution: _Solved) -> bool:
-    return int(np.asarray(solution.status)) == Status.CERTIFIED
+def _is_final(solution: _Solved) -> bool:
+    """Whether a solution is certified, or no kernel would certify one.
+
+    Bounds are in proportion to errors, of which rounding leaves some on every kernel. Where margins
+    are met and rounding alone would leave wages open, wages are open.
+    """
+    status = Status(int(np.asarray(solution.status)))
+    if status != Status.UNDETERMINED:
+        return status == Status.CERTIFIED
+    best = float(solution.wage_error_bound) * _EPS / float(solution.max_residual)
+    return best > WAGE_TOLERANCE

@@ -287,7 +287,28 @@ def test_few_types_far_out_leave_a_low_rank_its_digits_once_potentials_are_known
     assert error.max() <= 1e-8
 
 
-@pytest.mark.parametrize(("tail", "reach", "seed"), [(2.0, 200, 0), (1.0, 400, 5)])
+def test_a_level_of_wages_that_no_kernel_would_tell_is_left_open(caplog):
+    skills, characteristics = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 600))
+    mass = np.full(600, 1 / 600)
+    economy = make_economy(
+        [make_origin(skills, mass, constant=50.0)],
+        make_firms(characteristics, mass),
+        affinity=200.0,
+        lambda_x=0.5,
+        lambda_y=0.5,
+        intensity_unit="density",
+    )
+    equilibrium = solve_equilibrium(economy)
+    assert equilibrium.kernel == "low rank"
+    assert "low-rank" not in caplog.text
+    exact = solve_equilibrium(economy, kernel="dense")
+    for found in (equilibrium, exact):
+        assert int(found.status) == Status.UNDETERMINED
+        assert float(found.max_residual) <= 1e-11
+        assert float(found.wage_error_bound) > 1e-3
+
+
+@pytest.mark.parametrize(("tail", "reach", "seed"), [(2.0, 200, 1), (1.0, 400, 5)])
 def test_a_low_rank_whose_sums_mean_nothing_gives_way_to_an_exact_kernel(tail, reach, seed, caplog):
     equilibrium = solve_equilibrium(_economy_with_few_far_out(tail, reach, seed), throw=False)
     assert equilibrium.kernel == "dense"
