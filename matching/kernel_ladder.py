@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import logsumexp
 
 from matching.errors import InvalidInput
 from matching.kernel import Factors, Kernel, Matches, sums
@@ -18,6 +19,9 @@ from matching.streamed_kernel import StreamedKernel
 
 # The error asked for where the first low rank did not do, and how much larger its rank may be.
 _CLOSER, _MORE = 1e-12, 3
+# Sums whose error may be so large a share of the type's mass say nothing of its potential, which is
+# found from all of its pairs then, for so many types at most.
+_LOST, _MOST_LOST = 0.1, 256
 
 # How XLA says that memory has run out, on a GPU and on a CPU.
 _NO_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
@@ -114,25 +118,48 @@ class _Found(NamedTuple):
     """What a low-rank kernel of the matches found needs to know of them."""
 
     matched: tuple[jax.Array, jax.Array]  # the mass of each type that is, (N,) and (J,)
-    log_density: tuple[np.ndarray, np.ndarray]  # potentials of the density of matches
+    log_density: tuple[np.ndarray, np.ndarray]  # potentials of π/(f g) times the larger side's mass
     rank: int  # features that they were found with
 
 
 def _found(solution: _Solved, mass_x: jax.Array, mass_y: jax.Array) -> _Found:
     matches = solution.all_matches
     assert isinstance(matches, ScaledMatches)
-
-    def potential(exponent: jax.Array, mass: jax.Array) -> np.ndarray:
-        log_density = exponent - jnp.log(mass / mass.sum())
-        return np.asarray(jnp.where(mass > 0, log_density, -jnp.inf))
-
+    kernel, (error_x, error_y) = matches.kernel, matches.error()
+    whole = float(np.log(max(mass_x.sum(), mass_y.sum())))
+    p, q = _potential(matches.row, mass_x) + whole, _potential(matches.column, mass_y)
+    u, v = np.asarray(kernel.u), np.asarray(kernel.v)
+    lost_x, lost_y = _lost(error_x, mass_x), _lost(error_y, mass_y)
+    p[lost_x] = whole - _log_sums(u[lost_x], v, q, mass_y)
+    q[lost_y] = whole - _log_sums(v[lost_y], u, p, mass_x)
     of_workers, of_firms = sums(matches, (len(mass_x), len(mass_y)))
     return _Found(
         # where the kernel's error is larger than what is matched sums may be anything
         (jnp.clip(of_workers, 0.0, mass_x), jnp.clip(of_firms, 0.0, mass_y)),
-        (potential(matches.row, mass_x), potential(matches.column, mass_y)),
-        matches.kernel.table.rank,
+        (p, q),
+        kernel.table.rank,
     )
+
+
+def _potential(exponent: jax.Array, mass: jax.Array) -> np.ndarray:
+    """Of matches per mass; −∞ for types of zero mass."""
+    return np.array(jnp.where(mass > 0, exponent - jnp.log(mass), -jnp.inf))
+
+
+def _lost(error: jax.Array, mass: jax.Array) -> np.ndarray:
+    """Types, by their numbers, of which next to nothing is known; the worst, if they are many."""
+    share = np.asarray(jnp.where(mass > 0, error / mass, 0.0))
+    lost = np.flatnonzero(share > _LOST)
+    return lost[np.argsort(-share[lost])[:_MOST_LOST]]
+
+
+def _log_sums(
+    own: np.ndarray, others: np.ndarray, potential: np.ndarray, mass: jax.Array
+) -> np.ndarray:
+    """What types would match of their mass at a potential of zero, one after the other, in logs."""
+    with np.errstate(divide="ignore"):
+        weight = potential + np.log(np.asarray(mass))
+    return np.array([logsumexp(others @ type_ + weight) for type_ in own])
 
 
 def _is_final(solution: _Solved) -> bool:

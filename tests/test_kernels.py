@@ -15,6 +15,7 @@ from matching import (
     NotConverged,
     Status,
     choose_kernel,
+    kernel_ladder,
     low_rank,
     make_economy,
     make_firms,
@@ -256,10 +257,12 @@ def test_newton_takes_few_steps_on_a_low_rank_where_nearly_all_are_matched(centr
     )
 
 
-def _economy_with_few_far_out(tail, reach, seed):
+def _economy_with_few_far_out(tail, reach, seed, largest_firm=1.0, people=1.0):
     """600 types a side of Pareto skills, all but few within a small part of the range."""
     skills, characteristics = np.random.default_rng(seed).pareto(tail, (2, 600))
-    mass = np.full(600, 1 / 600)
+    if largest_firm > 1.0:
+        characteristics[0] = largest_firm * characteristics.max()
+    mass = np.full(600, people / 600)
     return make_economy(
         [make_origin(skills, mass, constant=0.0)],
         make_firms(characteristics, mass),
@@ -270,12 +273,13 @@ def _economy_with_few_far_out(tail, reach, seed):
     )
 
 
+@pytest.mark.parametrize("people", [1.0, 1e6])
 @pytest.mark.parametrize(("tail", "reach", "seed"), [(3, 50, 1), (2, 50, 0), (2, 200, 2)])
 def test_few_types_far_out_leave_a_low_rank_its_digits_once_potentials_are_known(
-    tail, reach, seed, caplog
+    tail, reach, seed, people, caplog
 ):
     caplog.set_level("INFO")
-    economy = _economy_with_few_far_out(tail, reach, seed)
+    economy = _economy_with_few_far_out(tail, reach, seed, people=people)
     equilibrium = solve_equilibrium(economy)
     assert equilibrium.kernel == "low rank"
     assert int(equilibrium.status) == Status.CERTIFIED
@@ -285,6 +289,17 @@ def test_few_types_far_out_leave_a_low_rank_its_digits_once_potentials_are_known
     error = np.abs(equilibrium.log_unmatched[0] - exact.log_unmatched[0])
     assert np.all(error <= bound + np.asarray(exact.bound_workers[0]))
     assert error.max() <= 1e-8
+
+
+def test_types_of_which_a_low_rank_tells_nothing_are_seen_by_their_pairs(monkeypatch):
+    economy = _economy_with_few_far_out(5, 50, 2, largest_firm=30.0)
+    equilibrium = solve_equilibrium(economy)
+    assert (equilibrium.kernel, int(equilibrium.status)) == ("low rank", Status.CERTIFIED)
+    exact = solve_equilibrium(economy, kernel="dense")
+    error = np.abs(equilibrium.log_unmatched[0] - exact.log_unmatched[0])
+    assert error.max() <= 1e-8
+    monkeypatch.setattr(kernel_ladder, "_LOST", np.inf)
+    assert solve_equilibrium(economy).kernel == "dense"
 
 
 def test_a_level_of_wages_that_no_kernel_would_tell_is_left_open(caplog):
