@@ -24,6 +24,8 @@ from scipy.optimize import minimize
 _EPS = float(np.finfo(np.float64).eps)
 # A smooth maximum of n numbers exceeds theirs by log(n)/_SHARP at most. Squares of scales tried.
 _SHARP, _SCALES = 4.0, (1e-6, 1e6)
+# Steps of the search, of which any is as good a frame.
+_STEPS = 100
 
 Points = list[tuple[Any, Any]]  # the types of both sides, (N, k) and (J, k), in each group
 
@@ -97,7 +99,8 @@ def least_dense(
 
     begin = np.repeat([1.0, 0.0], count)
     limits = [_SCALES] * count + [(None, None)] * count
-    sigma, eta = np.split(minimize(largest, begin, jac=True, bounds=limits).x, 2)
+    found = minimize(largest, begin, jac=True, bounds=limits, options={"maxiter": _STEPS})
+    sigma, eta = np.split(found.x, 2)
     scale = np.sqrt(sigma)
     into_x, into_y = frame.into_x[0] * scale, frame.into_y[0] / scale
     return Frame(frame.centre_u + into_y @ (eta / scale), frame.centre_v, (into_x,), (into_y,))
@@ -123,8 +126,8 @@ def grouped(frame: Frame, u: np.ndarray, v: np.ndarray) -> tuple[Frame, Points]:
         first, second = (np.log1p(reach[group]).sum() if group else 0.0 for group in groups)
         groups[int(second < first)].append(coordinate)
     if not count:
-        groups, x, y = ([0], []), 0.0 * x, 0.0 * y
-        frame = frame._replace(into_x=(0.0 * frame.into_x[0],), into_y=(0.0 * frame.into_y[0],))
+        x, y, nothing = np.zeros((len(u), 1)), np.zeros((len(v), 1)), np.zeros((u.shape[1], 1))
+        groups, frame = ([0], []), frame._replace(into_x=(nothing,), into_y=(nothing,))
     used = [group for group in groups if group]
     into_x, into_y = (
         tuple(into[0][:, group] for group in used) for into in (frame.into_x, frame.into_y)

@@ -71,11 +71,6 @@ class FixedMargins:
         return jnp.maximum(self.residual_x.max(), self.residual_y.max())
 
     @property
-    def wage_error_bound(self) -> jax.Array:
-        """Zero: the level of multipliers is pinned, and not at stake."""
-        return jnp.zeros(())
-
-    @property
     def potentials(self) -> jax.Array:
         """What ``start`` takes to begin a neighbouring problem from this solution: ``b/λ``."""
         return self.multiplier_y

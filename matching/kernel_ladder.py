@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import logsumexp
 
+from matching.blas import one_blas_thread
+from matching.equilibrium import Equilibrium
 from matching.errors import InvalidInput
 from matching.kernel import Factors, Kernel, Matches, sums
 from matching.kernel_choice import kernel_of_factors, low_rank_of_factors
@@ -39,8 +41,6 @@ class _Solved(Protocol):
     @property
     def max_residual(self) -> jax.Array: ...
     @property
-    def wage_error_bound(self) -> jax.Array: ...
-    @property
     def all_matches(self) -> Matches: ...
     @property
     def potentials(self) -> jax.Array: ...
@@ -62,13 +62,17 @@ def solve_by_kernels(
 
     ``solve`` takes a kernel and firms' potentials to start from. After a low rank that leaves a
     solution uncertified comes a closer one, made for the types that it matched, then an exact one;
-    not where margins are met and no kernel would tell the level of wages.
+    none that cannot be kept where margins are met and no kernel would tell the level of wages.
     """
     if not isinstance(kernel, str):
         return _within_memory(kernel, solve, start)
     chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory)
     solution = _within_memory(chosen, solve, start)
-    if kernel != "auto" or chosen.name != "low rank" or _is_final(solution):
+    if kernel != "auto" or chosen.name != "low rank" or _is_certified(solution):
+        return solution
+    exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory)
+    dear = isinstance(exact, StreamedKernel)
+    if dear and _is_open(solution):
         return solution
     if np.isfinite(solution.max_residual):
         _LOG.info("the low-rank kernel left the solution uncertified; absorbing its potentials")
@@ -79,9 +83,8 @@ def solve_by_kernels(
         )
         if isinstance(closer, ScaledKernel):
             solution = solve(closer, start)
-            if _is_final(solution):
+            if _is_certified(solution) or (dear and _is_open(solution)):
                 return solution
-    exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory)
     _LOG.warning(
         "no low-rank kernel certified the solution; solving with the %s one, of %s cells",
         exact.name,
@@ -130,8 +133,9 @@ def _found(solution: _Solved, mass_x: jax.Array, mass_y: jax.Array) -> _Found:
     p, q = _potential(matches.row, mass_x) + whole, _potential(matches.column, mass_y)
     u, v = np.asarray(kernel.u), np.asarray(kernel.v)
     lost_x, lost_y = _lost(error_x, mass_x), _lost(error_y, mass_y)
-    p[lost_x] = whole - _log_sums(u[lost_x], v, q, mass_y)
-    q[lost_y] = whole - _log_sums(v[lost_y], u, p, mass_x)
+    with one_blas_thread():
+        p[lost_x] = whole - _log_sums(u[lost_x], v, q, mass_y)
+        q[lost_y] = whole - _log_sums(v[lost_y], u, p, mass_x)
     of_workers, of_firms = sums(matches, (len(mass_x), len(mass_y)))
     return _Found(
         # where the kernel's error is larger than what is matched sums may be anything
@@ -162,14 +166,17 @@ def _log_sums(
     return np.array([logsumexp(others @ type_ + weight) for type_ in own])
 
 
-def _is_final(solution: _Solved) -> bool:
-    """Whether a solution is certified, or no kernel would certify one.
+def _is_certified(solution: _Solved) -> bool:
+    return int(np.asarray(solution.status)) == Status.CERTIFIED
 
-    Bounds are in proportion to errors, of which rounding leaves some on every kernel. Where margins
-    are met and rounding alone would leave wages open, wages are open.
+
+def _is_open(solution: _Solved) -> bool:
+    """Whether margins are met and rounding alone would leave the level of wages open.
+
+    A bound within what is accepted is in proportion to errors, of which rounding leaves some on
+    every kernel. One that is infinite here is so of errors too large by far.
     """
-    status = Status(int(np.asarray(solution.status)))
-    if status != Status.UNDETERMINED:
-        return status == Status.CERTIFIED
-    best = float(solution.wage_error_bound) * _EPS / float(solution.max_residual)
-    return best > WAGE_TOLERANCE
+    if int(np.asarray(solution.status)) != Status.UNDETERMINED:
+        return False
+    assert isinstance(solution, Equilibrium)  # matches of given margins leave no level open
+    return bool(solution.wage_error_bound * _EPS > WAGE_TOLERANCE * solution.max_residual)

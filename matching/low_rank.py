@@ -81,7 +81,7 @@ class RankTooLow(NamedTuple):
 
 
 class _Side(NamedTuple):
-    """The types of one side, in coordinates in which both sides spread alike."""
+    """The types of one side, in the coordinates of a group."""
 
     points: np.ndarray  # (n, d)
     rho: np.ndarray  # what each type's error counts, (n,)
@@ -90,8 +90,9 @@ class _Side(NamedTuple):
 
     def some(self, count: int) -> "_Side":
         """So many of the types and the members, with weights that add up to one again."""
-        others = max(0, count - len(self.members))
-        which = np.union1d(sample_of(len(self.rho), others), self.members)
+        counting = np.flatnonzero(self.rho > 0)
+        others = sample_of(len(counting), max(0, count - len(self.members)))
+        which = np.union1d(counting[others], self.members)
         share = self.share[which]
         all_of_them = np.arange(len(which))
         return _Side(self.points[which], self.rho[which], share / share.sum(), all_of_them)
@@ -105,12 +106,15 @@ class _Basis(NamedTuple):
 
     pivots: Any  # Z, (p,)
     change: Any  # L⁻¹ ρ_Z, and a rotation, (rank, p)
-    growth: Any  # of independent roundings of the exponentials, in products of features
 
     def features(self, points: Any) -> Any:
         """Those of points ``(n,)`` of NumPy's or JAX's: ``(rank, n)``."""
         numpy = jnp if isinstance(points, jax.Array) else np
         return self.change @ numpy.exp(-0.5 * (self.pivots[:, None] - points[None, :]) ** 2)
+
+    def growth(self, points: jax.Array) -> jax.Array:
+        """Of a rounding of what makes another type's features, in products with these, ``(n,)``."""
+        return jnp.sqrt(jnp.sum(self.change**2, axis=1) @ self.features(points) ** 2)
 
 
 class _Sampled(NamedTuple):
@@ -177,10 +181,7 @@ def low_rank_kernel(
             return RankTooLow(None, math.inf)
         rho_x, rho_y = rho
 
-    groups = [
-        (_Side(x, rho_x, share_x, _first_members(x)), _Side(y, rho_y, share_y, _first_members(y)))
-        for x, y in points
-    ]
+    groups = [(_side(x, rho_x, share_x), _side(y, rho_y, share_y)) for x, y in points]
     # what rounding leaves of the largest type is no pivot
     least = max(tolerance, 4.0 * _EPS * max(rho_x.max(), rho_y.max()) ** 2)
     most = max(len(u), len(v))
@@ -349,7 +350,7 @@ def _basis(
     x: _Side, y: _Side, tolerance: float, max_rank: int
 ) -> tuple[_Basis, _Sampled, _Sampled] | None:
     """Pivots and factor by complete pivoting on a sample of both sides."""
-    count = _SAMPLE
+    count, seen = _SAMPLE, 0
     while True:
         some_x, some_y = x.some(count // 2), y.some(count // 2)
         sample = np.concatenate([some_x.points, some_y.points])
@@ -358,39 +359,42 @@ def _basis(
         # a sample that is nearly all pivots tells of many more
         if rank > _MOST_PIVOTS or 2 * rank > max(max_rank, len(rho), 4 * _SAMPLE):
             return None
-        if _PER_PIVOT * rank <= len(rho) or len(rho) == len(x.rho) + len(y.rho):
+        if _PER_PIVOT * rank <= len(rho) or len(rho) == seen:  # all that there are
             break
-        count = max(count + _SAMPLE, _PER_PIVOT * rank)
+        seen, count = len(rho), max(count + _SAMPLE, _PER_PIVOT * rank)
     order = pivot - 1
     features = np.empty((len(rho), rank))
     features[order] = np.tril(factor[:, :rank])
     pivots = order[:rank]
     change = np.tril(dtrtri(factor[:rank, :rank], lower=1)[0]) * rho[pivots]
-    growth = np.linalg.norm(np.abs(features).max(0)[:, None] * change) / rho.max()
     of_x, of_y = np.split(features, [len(some_x.rho)])
     return (
-        _Basis(sample[pivots], change, float(growth)),
+        _Basis(sample[pivots], change),
         _Sampled(of_x, some_x.share),
         _Sampled(of_y, some_y.share),
     )
 
 
-def _first_members(points: np.ndarray) -> np.ndarray:
-    """Types that every sample has: the outermost in some direction, where remainders are largest.
+def _side(points: np.ndarray, rho: np.ndarray, share: np.ndarray) -> _Side:
+    """A side, with the types that every sample has at first.
 
-    On a line also one of each part of it, so that few lie far from all of a sample.
+    They are the outermost in some direction, where remainders are largest, and on a line also one
+    of each part of it, so that few lie far from all of a sample; types that count nothing are none.
     """
-    count, dimensions = points.shape
-    if dimensions == 1:
-        line = points[:, 0]
+    counting = np.flatnonzero(rho > 0)
+    some = points[counting]
+    if some.shape[1] == 1:
+        line = some[:, 0]
         least, most = line.argmin(), line.argmax()
         length = line[most] - line[least] or 1.0
         found = np.full(_PARTS + 1, most)
-        found[((line - line[least]) * (_PARTS / length)).astype(int)] = np.arange(count)
-        return np.unique(np.append(found, least))
-    oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, dimensions))
-    projected = np.vstack([np.eye(dimensions), oblique]) @ points.T
-    return np.unique([projected.argmin(1), projected.argmax(1)])
+        found[((line - line[least]) * (_PARTS / length)).astype(int)] = np.arange(len(line))
+        members = np.append(found, least)
+    else:
+        oblique = np.random.default_rng(1).choice([-1.0, 1.0], (8, some.shape[1]))
+        projected = np.vstack([np.eye(some.shape[1]), oblique]) @ some.T
+        members = np.append(projected.argmin(1), projected.argmax(1))
+    return _Side(points, rho, share, counting[np.unique(members)])
 
 
 def _gram(points: np.ndarray, rho: np.ndarray) -> np.ndarray:
@@ -434,7 +438,7 @@ def _padded(basis: _Basis, rank: int) -> _Basis:
     pivots, change = np.zeros(size), np.zeros((rank, size))
     pivots[size - count :] = basis.pivots
     change[: len(basis.change), size - count :] = basis.change
-    return _Basis(pivots, change, basis.growth)
+    return _Basis(pivots, change)
 
 
 @partial(jax.jit, static_argnames="at_once")
@@ -462,8 +466,7 @@ def _features(points: jax.Array, maker: _Maker) -> tuple[Group, jax.Array]:
     bases, which, turn = maker
     count, products = len(points), len(which[0]) if which else 0
     largest = max(products, *(len(basis.pivots) for basis in bases))
-    units = [2.0 * len(basis.pivots) ** 0.5 + 8.0 + basis.growth for basis in bases]
-    rounding = (sum(units) + 3.0 * products**0.5) * _EPS
+    units = sum(2.0 * len(basis.pivots) ** 0.5 + 8.0 for basis in bases) + 3.0 * products**0.5
     anew = products > 0 and turn is None
 
     def further(
@@ -475,6 +478,10 @@ def _features(points: jax.Array, maker: _Maker) -> tuple[Group, jax.Array]:
         features = group.features(0, size)
         features = features if turn is None else turn @ features
         remainder = jnp.maximum(1.0 - jnp.sum(features**2, axis=0), 0.0)
+        # thrice, for the inverse in it is rounded too; of two types roundings add up, a + b, and
+        # (c + a)(c + b)/c is no less
+        growth = 3.0 * sum(map(_Basis.growth, bases, part.T))
+        rounding = _EPS * (units + growth) ** 2 / units
         kept = group.factors if anew else (features,)
         return tuple(
             lax.dynamic_update_slice_in_dim(whole, part, start, axis=-1)

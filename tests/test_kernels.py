@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import logsumexp
 
 from matching import (
     STATISTICS,
@@ -273,6 +274,31 @@ def _economy_with_few_far_out(tail, reach, seed, largest_firm=1.0, people=1.0):
     )
 
 
+@pytest.mark.parametrize("tail", [1.5, 2.0, 3.0])
+@pytest.mark.parametrize("dimensions", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_low_rank_bound_holds_where_densities_range_far(tail, dimensions, seed):
+    rng = np.random.default_rng(seed)
+    u, v = rng.pareto(tail, (2, 250, dimensions))
+    u *= 100.0 / dimensions / np.ptp(u @ v.T)
+    p, q = np.zeros(250), np.zeros(250)
+    for _ in range(60):  # till all are matched
+        p = np.log(250.0) - logsumexp(u @ v.T + q, axis=1)
+        q = np.log(250.0) - logsumexp(u @ v.T + p[:, None], axis=0)
+    p[7] = q[3] = -np.inf  # types that nobody has
+    kernel = low_rank_kernel(u, v, log_density=(p, q), tolerance=1e-12)
+    _assert_bound_holds(kernel, u, v)
+
+
+def test_a_closer_low_rank_is_of_the_types_that_there_are():
+    rng = np.random.default_rng(0)
+    u, v = rng.normal(size=(2, 3000, 1))
+    few = np.where(np.arange(3000) < 20, 0.0, -np.inf)
+    kernel = low_rank_kernel(u, v, log_density=(few, few))
+    bound = np.outer(kernel.error_x, kernel.error_y)[:20, :20]
+    assert bound.max() <= 1e-11
+
+
 @pytest.mark.parametrize("people", [1.0, 1e6])
 @pytest.mark.parametrize(("tail", "reach", "seed"), [(3, 50, 1), (2, 50, 0), (2, 200, 2)])
 def test_few_types_far_out_leave_a_low_rank_its_digits_once_potentials_are_known(
@@ -313,9 +339,11 @@ def test_a_level_of_wages_that_no_kernel_would_tell_is_left_open(caplog):
         lambda_y=0.5,
         intensity_unit="density",
     )
-    equilibrium = solve_equilibrium(economy)
+    # without memory for a matrix the exact kernel is the streamed one
+    equilibrium = solve_equilibrium(economy, memory=5e6)
     assert equilibrium.kernel == "low rank"
     assert "low-rank" not in caplog.text
+    assert solve_equilibrium(economy).kernel == "dense"
     exact = solve_equilibrium(economy, kernel="dense")
     for found in (equilibrium, exact):
         assert int(found.status) == Status.UNDETERMINED
