@@ -19,7 +19,6 @@ the largest of sides that spread alike.
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import minimize
 
 _EPS = float(np.finfo(np.float64).eps)
 # A smooth maximum of n numbers exceeds theirs by log(n)/_SHARP at most. Squares of scales tried.
@@ -82,6 +81,8 @@ def least_dense(
     scales, the two are ``p + Σ (σ x²/2 − η x)`` and ``q + Σ (y + η)²/(2σ)`` but for a constant
     between them: both are convex, and so are their maxima.
     """
+    from scipy.optimize import minimize  # a third of a second, at every start
+
     ((x, y),) = frame.points(u, v)
     p = potentials[0] + u @ frame.centre_v
     q = potentials[1] + (v - frame.centre_v) @ frame.centre_u

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import logsumexp
 
 from matching.blas import one_blas_thread
 from matching.equilibrium import Equilibrium
@@ -161,6 +160,8 @@ def _log_sums(
     own: np.ndarray, others: np.ndarray, potential: np.ndarray, mass: jax.Array
 ) -> np.ndarray:
     """What types would match of their mass at a potential of zero, one after the other, in logs."""
+    from scipy.special import logsumexp  # a fifth of a second, at every start
+
     with np.errstate(divide="ignore"):
         weight = potential + np.log(np.asarray(mass))
     return np.array([logsumexp(others @ type_ + weight) for type_ in own])

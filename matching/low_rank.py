@@ -112,9 +112,9 @@ class _Basis(NamedTuple):
         numpy = jnp if isinstance(points, jax.Array) else np
         return self.change @ numpy.exp(-0.5 * (self.pivots[:, None] - points[None, :]) ** 2)
 
-    def growth(self, points: jax.Array) -> jax.Array:
+    def growth(self, features: jax.Array) -> jax.Array:
         """Of a rounding of what makes another type's features, in products with these, ``(n,)``."""
-        return jnp.sqrt(jnp.sum(self.change**2, axis=1) @ self.features(points) ** 2)
+        return jnp.sqrt(jnp.sum(self.change**2, axis=1) @ features**2)
 
 
 class _Sampled(NamedTuple):
@@ -480,7 +480,7 @@ def _features(points: jax.Array, maker: _Maker) -> tuple[Group, jax.Array]:
         remainder = jnp.maximum(1.0 - jnp.sum(features**2, axis=0), 0.0)
         # thrice, for the inverse in it is rounded too; of two types roundings add up, a + b, and
         # (c + a)(c + b)/c is no less
-        growth = 3.0 * sum(map(_Basis.growth, bases, part.T))
+        growth = 3.0 * sum(map(_Basis.growth, bases, group.factors))
         rounding = _EPS * (units + growth) ** 2 / units
         kept = group.factors if anew else (features,)
         return tuple(
