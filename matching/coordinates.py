@@ -54,7 +54,8 @@ def equal_spread(u: np.ndarray, v: np.ndarray, share_x: np.ndarray, share_y: np.
     """The frame in which both sides have mean zero and the same diagonal covariance.
 
     Partners in the matching of two normal sides have equal coordinates there (Bojilov and Galichon
-    2016). Shares ``(N,)``, ``(J,)`` add up to one; one group.
+    2016). Shares ``(N,)``, ``(J,)`` add up to one; one group, of the coordinates that count: the
+    others matter less than the rounding of ``u·v``. Where nobody differs one is left, at zero.
     """
     centre_u, centre_v = share_x @ u, share_y @ v
 
@@ -67,8 +68,19 @@ def equal_spread(u: np.ndarray, v: np.ndarray, share_x: np.ndarray, share_y: np.
     root_u, root_v = root(u - centre_u, share_x), root(v - centre_v, share_y)
     p, k, _ = np.linalg.svd(root_u.T @ root_v)
     # solved with the factor itself: u·v is kept to rounding, however alike skills are
-    into_x = np.linalg.solve(root_u.T, p * np.sqrt(k))
-    return Frame(centre_u, centre_v, (into_x,), (root_u @ (p / np.sqrt(k)),))
+    into_x, into_y = np.linalg.solve(root_u.T, p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
+    frame = Frame(centre_u, centre_v, (into_x,), (into_y,))
+    reach = _reach(*frame.points(u, v)[0])
+    counting = reach > 4.0 * _EPS * (1.0 + reach.sum())
+    if not counting.any():
+        nothing = (np.zeros((len(centre_u), 1)),)
+        return frame._replace(into_x=nothing, into_y=nothing)
+    return frame._replace(into_x=(into_x[:, counting],), into_y=(into_y[:, counting],))
+
+
+def _reach(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """What each coordinate adds to ``x·y`` at most."""
+    return np.abs(x).max(0) * np.abs(y).max(0)
 
 
 def least_dense(
@@ -115,20 +127,13 @@ def _smooth_maximum(values: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def grouped(frame: Frame, u: np.ndarray, v: np.ndarray) -> tuple[Frame, Points]:
-    """The coordinates that count, in two groups of much the same rank; one, where one is all.
-
-    The others matter less than the rounding of ``u·v``. Where nobody differs one is left, at zero.
-    """
+    """The coordinates in two groups of much the same rank; one, where one coordinate is all."""
     ((x, y),) = frame.points(u, v)
-    reach = np.abs(x).max(0) * np.abs(y).max(0)
-    count = np.sum(reach > 4.0 * _EPS * (1.0 + reach.sum()))
+    reach = _reach(x, y)
     groups: tuple[list[int], list[int]] = [], []
-    for coordinate in np.argsort(-reach, kind="stable")[:count].tolist():
+    for coordinate in np.argsort(-reach, kind="stable").tolist():
         first, second = (np.log1p(reach[group]).sum() if group else 0.0 for group in groups)
         groups[int(second < first)].append(coordinate)
-    if not count:
-        x, y, nothing = np.zeros((len(u), 1)), np.zeros((len(v), 1)), np.zeros((u.shape[1], 1))
-        groups, frame = ([0], []), frame._replace(into_x=(nothing,), into_y=(nothing,))
     used = [group for group in groups if group]
     into_x, into_y = (
         tuple(into[0][:, group] for group in used) for into in (frame.into_x, frame.into_y)

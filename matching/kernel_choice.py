@@ -174,6 +174,11 @@ def low_rank_of_factors(
         )
 
 
+def most_features(pair: Factors, memory: float | None) -> int:
+    """Features of a low-rank kernel that fit into memory, of so many bytes at most."""
+    return _Budget.of(pair, memory).rank
+
+
 def dense_kernel(affinity: Factors | jax.Array) -> DenseKernel:
     """The dense kernel; it stores exponentials where they are many and no row ranges over much."""
     if isinstance(affinity, Factors):

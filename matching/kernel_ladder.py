@@ -13,7 +13,7 @@ from matching.blas import one_blas_thread
 from matching.equilibrium import Equilibrium
 from matching.errors import InvalidInput
 from matching.kernel import Factors, Kernel, Matches, sums
-from matching.kernel_choice import kernel_of_factors, low_rank_of_factors
+from matching.kernel_choice import kernel_of_factors, low_rank_of_factors, most_features
 from matching.scaled_kernel import ScaledKernel, ScaledMatches
 from matching.status import WAGE_TOLERANCE, Status
 from matching.streamed_kernel import StreamedKernel
@@ -77,11 +77,10 @@ def solve_by_kernels(
         _LOG.info("the low-rank kernel left the solution uncertified; absorbing its potentials")
         found, start = _found(solution, mass_x, mass_y), solution.potentials
         del chosen, solution  # two tables are never held
-        closer = low_rank_of_factors(
-            pair, *found.matched, _MORE * found.rank, found.log_density, _CLOSER
-        )
+        most = min(_MORE * found.rank, most_features(pair, memory))
+        closer = low_rank_of_factors(pair, *found.matched, most, found.log_density, _CLOSER)
         if isinstance(closer, ScaledKernel):
-            solution = solve(closer, start)
+            solution = _within_memory(closer, solve, start)
             if _is_certified(solution) or (dear and _is_open(solution)):
                 return solution
     _LOG.warning(

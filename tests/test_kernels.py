@@ -57,6 +57,18 @@ def _economy(workers: int, firms: int, dimensions: int, reach: float):
     )
 
 
+def _economy_of(skills, characteristics, affinity, *, constant=0.0, people=1.0, **firms):
+    """One origin, one skill, as many workers as firms, of the same mass each."""
+    return make_economy(
+        [make_origin(skills, np.full(len(skills), people / len(skills)), constant=constant)],
+        make_firms(characteristics, np.full(len(characteristics), people / len(skills)), **firms),
+        affinity=affinity,
+        lambda_x=0.5,
+        lambda_y=0.5,
+        intensity_unit="density",
+    )
+
+
 @pytest.mark.parametrize("dimensions", [1, 2, 3])
 @pytest.mark.parametrize("reach", [2.0, 10.0, 50.0])
 def test_the_low_rank_bound_holds_for_every_entry(dimensions, reach):
@@ -263,15 +275,8 @@ def _economy_with_few_far_out(tail, reach, seed, largest_firm=1.0, people=1.0):
     skills, characteristics = np.random.default_rng(seed).pareto(tail, (2, 600))
     if largest_firm > 1.0:
         characteristics[0] = largest_firm * characteristics.max()
-    mass = np.full(600, people / 600)
-    return make_economy(
-        [make_origin(skills, mass, constant=0.0)],
-        make_firms(characteristics, mass),
-        affinity=reach / (np.ptp(skills) * np.ptp(characteristics)),
-        lambda_x=0.5,
-        lambda_y=0.5,
-        intensity_unit="density",
-    )
+    affinity = reach / (np.ptp(skills) * np.ptp(characteristics))
+    return _economy_of(skills, characteristics, affinity, people=people)
 
 
 @pytest.mark.parametrize("tail", [1.5, 2.0, 3.0])
@@ -328,17 +333,13 @@ def test_types_of_which_a_low_rank_tells_nothing_are_seen_by_their_pairs(monkeyp
     assert solve_equilibrium(economy).kernel == "dense"
 
 
-def test_a_level_of_wages_that_no_kernel_would_tell_is_left_open(caplog):
+def _nearly_all_matched(constant):
     skills, characteristics = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 600))
-    mass = np.full(600, 1 / 600)
-    economy = make_economy(
-        [make_origin(skills, mass, constant=50.0)],
-        make_firms(characteristics, mass),
-        affinity=200.0,
-        lambda_x=0.5,
-        lambda_y=0.5,
-        intensity_unit="density",
-    )
+    return _economy_of(skills, characteristics, 200.0, constant=constant)
+
+
+def test_a_level_of_wages_that_no_kernel_would_tell_is_left_open(caplog):
+    economy = _nearly_all_matched(50.0)
     # without memory for a matrix the exact kernel is the streamed one
     equilibrium = solve_equilibrium(economy, memory=5e6)
     assert equilibrium.kernel == "low rank"
