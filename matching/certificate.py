@@ -145,15 +145,16 @@ def _search(market: Market, most_steps: int | jax.Array, side: jax.Array, begin:
         proven = jnp.all((missing_x <= -round_x) | ~active_x)
         proven &= jnp.all((missing_y <= -round_y) | ~active_y)
 
-        def look(_: Any) -> tuple[_Seen, jax.Array]:
-            # twice the rounding beyond zero is aimed at, so that what is reached survives it
-            ds, dt = solve_margins(
-                matched,
-                *gaps(market, s, t),
-                jnp.where(active_x, 2.0 * round_x + missing_x, 0.0),
-                jnp.where(active_y, 2.0 * round_y + missing_y, 0.0),
-                tolerance=_INEXACT,
-            )
+        # twice the rounding beyond zero is aimed at, so that what is reached survives it
+        aim = (
+            jnp.where(active_x, 2.0 * round_x + missing_x, 0.0),
+            jnp.where(active_y, 2.0 * round_y + missing_y, 0.0),
+        )
+
+        def look(state: Any) -> tuple[_Seen, jax.Array]:
+            # what depends on nothing of the round would be found out before the loop, wanted or not
+            own_aim, _ = lax.optimization_barrier((aim, state))
+            ds, dt = solve_margins(matched, *gaps(market, s, t), *own_aim, tolerance=_INEXACT)
             length = step_length(largest_change(market, ds, -dt))
             residual = _residuals(market, matched, excess_x, excess_y)
             return _Seen(length * ds, length * dt, *residual), jnp.asarray(False)
