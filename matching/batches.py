@@ -44,9 +44,9 @@ _MATRICES = 16
 _FEWEST = 8
 # Newton and certificate steps: the most that a lane gets, and what it gets before any is usual.
 _ALL, _FIRST = (MAX_ITER["newton"], CERTIFICATE_STEPS), (MAX_ITER["newton"], 1)
-# The last wave stops at the steps that this share of the lanes before it took; so many of all
-# lanes, those that took the fewest, are learnt from.
-_USUAL = 0.9
+# The last wave stops at the steps that this share of the lanes before it took: of the others most
+# are certified by then, for the last step of Newton shows that the one before was the last needed.
+_USUAL = 0.8
 
 
 class _Solved(NamedTuple):
@@ -169,9 +169,7 @@ def _learnt(
     status, steps = (np.concatenate([part[k] for part in wave]) for k in (1, 2))
     usual = int(np.quantile(steps, _USUAL))
     effort = (usual, 1) if np.mean(status == Status.CERTIFIED) >= _USUAL else _ALL
-    longest = np.quantile(np.concatenate([part.iterations for part in solved]), _USUAL)
-    # lanes unlike the others, which take long, would bend the polynomial to themselves
-    met = [(part.status <= Status.UNDETERMINED) & (part.iterations <= longest) for part in solved]
+    met = [part.status <= Status.UNDETERMINED for part in solved]
     if not any(map(np.any, met)):
         return prediction, effort
     known = [(part.numbers[ok], part.potentials[ok]) for part, ok in zip(solved, met, strict=True)]

@@ -16,12 +16,15 @@ import numpy as np
 from matching.economy import Economy
 from matching.market import factors, market_of
 
-# Directions in which markets may differ; less variation, beside the largest, is rounding.
-_DIRECTIONS, _ROUNDING = 16, 1e-8
+# Directions in which markets may differ; less variance, beside the largest, is rounding.
+_DIRECTIONS, _ROUNDING = 16, 1e-12
 # Numbers multiplied in a term.
 _DEGREE = 6
 # Solved economies for each coefficient, at least.
 _PER_TERM = 4
+# Markets count e^-d², d their distance from the centre, in units in which d² is so much on average
+# at most: those far out, of few matches or few unmatched, would bend the polynomial to themselves.
+_NEAR = 3.0
 # Beyond so many standard deviations the polynomial is evaluated at that distance.
 _FAR = 4.0
 
@@ -81,11 +84,11 @@ def fit_prediction(before: Prediction, numbers: np.ndarray, potentials: np.ndarr
     """
     count = len(numbers)
     centre = numbers.mean(0)
-    _, size, axes = np.linalg.svd(numbers - centre, full_matrices=False)
-    size = size[:_DIRECTIONS]
-    varying = int(np.sum(size > _ROUNDING * size[0]))
+    variance, axes = np.linalg.eigh((numbers - centre).T @ (numbers - centre) / count)
+    variance, axes = variance[: -_DIRECTIONS - 1 : -1], axes[:, : -_DIRECTIONS - 1 : -1]
+    varying = int(np.sum(variance > _ROUNDING * variance[0]))
     directions = np.zeros_like(before.directions)
-    directions[:, :varying] = axes[:varying].T / (size[:varying] / count**0.5)
+    directions[:, :varying] = axes[:, :varying] / np.sqrt(variance[:varying])
 
     degrees = (combinations_with_replacement(range(1, varying + 1), d) for d in range(_DEGREE + 1))
     most = min(len(before.factors), max(1, count // _PER_TERM))
@@ -95,8 +98,11 @@ def fit_prediction(before: Prediction, numbers: np.ndarray, potentials: np.ndarr
         row[: len(product)] = product
 
     z = np.clip((numbers - centre) @ directions, -_FAR, _FAR)
+    weight = np.exp(-0.5 * min(1.0, _NEAR / max(1, varying)) * (z**2).sum(1))
     z = np.column_stack([np.ones(count), z])
     terms = z[:, which[: len(products)]].prod(2)
     coefficients = np.zeros_like(before.coefficients)
-    coefficients[: len(products)] = np.linalg.lstsq(terms, potentials, rcond=None)[0]
+    coefficients[: len(products)] = np.linalg.lstsq(
+        weight[:, None] * terms, weight[:, None] * potentials, rcond=None
+    )[0]
     return Prediction(centre, directions, which, coefficients, potentials.min(0), potentials.max(0))

@@ -122,6 +122,19 @@ def test_potentials_that_are_a_polynomial_of_what_varies_are_predicted_exactly()
         np.testing.assert_allclose(found, truth, atol=1e-9)
 
 
+def test_markets_far_out_do_not_bend_what_is_predicted_for_the_others():
+    rng = np.random.default_rng(0)
+    hidden, mixing = rng.normal(size=(3000, 3)), rng.normal(size=(3, 12))
+    distance = np.abs(hidden).max(1)
+    potentials = np.sin(hidden[:, :1]) - 5.0 * np.maximum(distance - 2.0, 0.0)[:, None]
+    numbers, known = hidden @ mixing, slice(0, 1500)
+    nothing = prediction.no_prediction(12, 1, 300)
+    fitted = prediction.fit_prediction(nothing, numbers[known], potentials[known])
+    found = jax.vmap(lambda row: prediction.predicted(fitted, row))(jnp.asarray(numbers[1500:]))
+    error = np.abs(found - potentials[1500:])[:, 0]
+    assert np.median(error) < 0.02  # 0.07 where all count the same
+
+
 def test_an_economy_beyond_the_memory_is_refused_before_anything_is_allocated(danish_2006):
     types = 2_000_000
     home = danish_2006.home
