@@ -129,6 +129,8 @@ def _smooth_maximum(values: np.ndarray) -> tuple[float, np.ndarray]:
 def grouped(frame: Frame, u: np.ndarray, v: np.ndarray) -> tuple[Frame, Points]:
     """The coordinates in two groups of much the same rank; one, where one coordinate is all."""
     ((x, y),) = frame.points(u, v)
+    if x.shape[1] == 1:
+        return frame, [(x, y)]
     reach = _reach(x, y)
     groups: tuple[list[int], list[int]] = [], []
     for coordinate in np.argsort(-reach, kind="stable").tolist():

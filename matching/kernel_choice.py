@@ -1,6 +1,7 @@
 """Which kernel a market takes: dense where small, low rank where that pays, else streamed."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,8 +90,12 @@ def kernel_of_factors(
     low_rank: bool = True,
     rank: int | None = None,
     memory: float | None = None,
+    begin: Callable[[ScaledKernel], None] | None = None,
 ) -> Kernel:
-    """Choose a kernel for the log affinity ``u_i·v_j`` of types with these masses."""
+    """Choose a kernel for the log affinity ``u_i·v_j`` of types with these masses.
+
+    ``begin`` as :func:`~matching.low_rank.low_rank_kernel` takes it.
+    """
     if name not in KERNELS:
         raise InvalidInput([f"kernel: {name!r} is unknown; choose from {KERNELS}"])
     traced = is_traced((pair, mass_x, mass_y))
@@ -111,7 +116,7 @@ def kernel_of_factors(
         if name == "auto":
             most = min(most, max(1, int(budget.cells / (_SAVING * sum(map(len, pair))))))
         most = min(most, rank or most)
-        kernel = low_rank_of_factors(pair, mass_x, mass_y, most)
+        kernel = low_rank_of_factors(pair, mass_x, mass_y, most, begin=begin)
         if isinstance(kernel, ScaledKernel):
             return kernel
         if name == "low rank":
@@ -165,13 +170,15 @@ def low_rank_of_factors(
     most: int,
     log_density: tuple[np.ndarray, np.ndarray] | None = None,
     tolerance: float = TOLERANCE,
+    begin: Callable[[ScaledKernel], None] | None = None,
 ) -> ScaledKernel | RankTooLow:
     """The low-rank kernel for types of these masses, of at most ``most`` features."""
     weights = np.asarray(mass_x), np.asarray(mass_y)
     with one_blas_thread():
         return low_rank_kernel(
-            *pair, *weights, log_density=log_density, tolerance=tolerance, max_rank=most
-        )
+            *pair, *weights, log_density=log_density, tolerance=tolerance, max_rank=most,
+            begin=begin,
+        )  # fmt: skip
 
 
 def most_features(pair: Factors, memory: float | None) -> int:

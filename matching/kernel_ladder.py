@@ -1,7 +1,7 @@
 """From the cheapest kernel to the one that proves its solution."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -65,8 +65,14 @@ def solve_by_kernels(
     """
     if not isinstance(kernel, str):
         return _within_memory(kernel, solve, start)
-    chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory)
-    solution = _within_memory(chosen, solve, start)
+    begun: list[tuple[Kernel, _S]] = []
+
+    def begin(low_rank: Kernel) -> None:
+        begun[:] = [(low_rank, solve(low_rank, start))]
+
+    chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory, begin=begin)
+    solution = _within_memory(chosen, solve, start, begun)
+    begun.clear()
     if kernel != "auto" or chosen.name != "low rank" or _is_certified(solution):
         return solution
     exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory)
@@ -91,14 +97,21 @@ def solve_by_kernels(
     return _within_memory(exact, solve, start)
 
 
-def _within_memory(kernel: Kernel, solve: Callable[[Kernel, Any], _S], start: Any) -> _S:
+def _within_memory(
+    kernel: Kernel,
+    solve: Callable[[Kernel, Any], _S],
+    start: Any,
+    begun: Sequence[tuple[Kernel, _S]] = (),
+) -> _S:
     """Solve, with blocks of half the size each time that memory runs out.
 
-    Raises :class:`~matching.errors.InvalidInput` where it runs out with a kernel of no blocks.
+    ``begun`` are solutions under way, with this kernel or with one that was given up. Raises
+    :class:`~matching.errors.InvalidInput` where it runs out with a kernel of no blocks.
     """
     while True:
         try:
-            solution = solve(kernel, start)
+            under_way = [solution for of, solution in begun if of is kernel]
+            solution = under_way[0] if under_way else solve(kernel, start)
             jax.block_until_ready(solution.status)  # as all of one program are, with it
             return solution
         except jax.errors.JaxRuntimeError as error:

@@ -20,6 +20,7 @@ matches, they are those of the margins.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -158,6 +159,7 @@ def low_rank_kernel(
     log_density: tuple[np.ndarray, np.ndarray] | None = None,
     tolerance: float = TOLERANCE,
     max_rank: int = 1000,
+    begin: Callable[[ScaledKernel], None] | None = None,
 ) -> ScaledKernel | RankTooLow:
     """The low-rank kernel of ``exp(u_i·v_j)`` for ``u (N, d)``, ``v (J, d)``.
 
@@ -166,7 +168,8 @@ def low_rank_kernel(
     on that density, else on ``exp(−|x−y|²/2) ≤ 1``, for any type on the average over its partners'
     weights; the kernel's own errors say what was reached, rounding included. :class:`RankTooLow`
     where more than ``max_rank`` features of a type would be needed, or rounding would leave a
-    density no digits.
+    density no digits. ``begin`` takes a small kernel before its errors are looked at, and may be
+    given a better one after that: so the device has work meanwhile.
     """
     of_u, of_v = np.asarray(u), np.asarray(v)
     share_x, share_y = _shares(len(u), weight_x), _shares(len(v), weight_y)
@@ -209,6 +212,8 @@ def low_rank_kernel(
         makers = list(map(_maker, cuts, ranks, anew))
         at_once = most if kept else max(1, _BLOCK // max(ranks))
         kernel, errors = _kernel(u, v, frame, makers, at_once=at_once)
+        if kept and begin:
+            begin(kernel)
         joined = [
             _with_missed(*sides, error, _ENOUGH * tolerance)
             for sides, error in zip(groups, errors, strict=True)
