@@ -57,11 +57,11 @@ def _economy(workers: int, firms: int, dimensions: int, reach: float):
     )
 
 
-def _economy_of(skills, characteristics, affinity, *, constant=0.0, people=1.0, **firms):
+def _economy_of(skills, characteristics, affinity, *, constant=0.0, people=1.0):
     """One origin, one skill, as many workers as firms, of the same mass each."""
     return make_economy(
         [make_origin(skills, np.full(len(skills), people / len(skills)), constant=constant)],
-        make_firms(characteristics, np.full(len(characteristics), people / len(skills)), **firms),
+        make_firms(characteristics, np.full(len(characteristics), people / len(skills))),
         affinity=affinity,
         lambda_x=0.5,
         lambda_y=0.5,
@@ -323,9 +323,19 @@ def test_few_types_far_out_leave_a_low_rank_its_digits_once_potentials_are_known
 
 
 def test_types_of_which_a_low_rank_tells_nothing_are_seen_by_their_pairs(monkeypatch):
+    found, counts = kernel_ladder._lost, []
+
+    def counted(error, mass):
+        types = found(error, mass)
+        counts.append(len(types))
+        return types
+
+    monkeypatch.setattr(kernel_ladder, "_lost", counted)
     economy = _economy_with_few_far_out(5, 50, 2, largest_firm=30.0)
     equilibrium = solve_equilibrium(economy)
     assert (equilibrium.kernel, int(equilibrium.status)) == ("low rank", Status.CERTIFIED)
+    assert len(counts) == 2
+    assert min(counts) > 0  # of either side
     exact = solve_equilibrium(economy, kernel="dense")
     error = np.abs(equilibrium.log_unmatched[0] - exact.log_unmatched[0])
     assert error.max() <= 1e-8
@@ -350,6 +360,16 @@ def test_a_level_of_wages_that_no_kernel_would_tell_is_left_open(caplog):
         assert int(found.status) == Status.UNDETERMINED
         assert float(found.max_residual) <= 1e-11
         assert float(found.wage_error_bound) > 1e-3
+
+
+def test_an_exact_kernel_is_asked_where_it_might_tell_the_level_of_wages():
+    for constant, kernel in ((15.0, "streamed"), (20.0, "low rank")):
+        economy = _nearly_all_matched(constant)
+        first = solve_equilibrium(economy, kernel="low rank")
+        last = solve_equilibrium(economy, memory=5e6)
+        assert last.kernel == kernel
+        assert int(first.status) == int(last.status) == Status.UNDETERMINED
+        assert last.wage_error_bound <= first.wage_error_bound
 
 
 @pytest.mark.parametrize(("tail", "reach", "seed"), [(2.0, 200, 1), (1.0, 400, 5)])
