@@ -40,7 +40,7 @@ _NEAR = 0.8
 # Scalings of a low rank that range over so many log points lose digits at potentials of zero.
 _FAR = 20.0
 # Sweeps of fitting after which Newton begins anew, if margins are not met by then.
-_SWEEPS = 60
+_SWEEPS = 300
 
 
 class _State(NamedTuple):
