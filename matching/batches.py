@@ -46,6 +46,7 @@ _FEWEST = 8
 _ALL, _FIRST = (MAX_ITER["newton"], CERTIFICATE_STEPS), (MAX_ITER["newton"], 1)
 # The last wave stops at the steps that this share of the lanes before it took: of the others most
 # are certified by then, for the last step of Newton shows that the one before was the last needed.
+# So many of all lanes, those that took the fewest, are learnt from.
 _USUAL = 0.8
 
 
@@ -169,7 +170,9 @@ def _learnt(
     status, steps = (np.concatenate([part[k] for part in wave]) for k in (1, 2))
     usual = int(np.quantile(steps, _USUAL))
     effort = (usual, 1) if np.mean(status == Status.CERTIFIED) >= _USUAL else _ALL
-    met = [part.status <= Status.UNDETERMINED for part in solved]
+    longest = np.quantile(np.concatenate([part.iterations for part in solved]), _USUAL)
+    # lanes unlike the others, which take long, are not what others are near to
+    met = [(part.status <= Status.UNDETERMINED) & (part.iterations <= longest) for part in solved]
     if not any(map(np.any, met)):
         return prediction, effort
     known = [(part.numbers[ok], part.potentials[ok]) for part, ok in zip(solved, met, strict=True)]

@@ -136,9 +136,8 @@ def grouped(frame: Frame, u: np.ndarray, v: np.ndarray) -> tuple[Frame, Points]:
     for coordinate in np.argsort(-reach, kind="stable").tolist():
         first, second = (np.log1p(reach[group]).sum() if group else 0.0 for group in groups)
         groups[int(second < first)].append(coordinate)
-    used = [group for group in groups if group]
     into_x, into_y = (
-        tuple(into[0][:, group] for group in used) for into in (frame.into_x, frame.into_y)
+        tuple(into[0][:, group] for group in groups) for into in (frame.into_x, frame.into_y)
     )
-    points = [(x[:, group], y[:, group]) for group in used]
+    points = [(x[:, group], y[:, group]) for group in groups]
     return frame._replace(into_x=into_x, into_y=into_y), points

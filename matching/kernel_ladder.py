@@ -1,7 +1,8 @@
 """From the cheapest kernel to the one that proves its solution."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -65,14 +66,18 @@ def solve_by_kernels(
     """
     if not isinstance(kernel, str):
         return _within_memory(kernel, solve, start)
-    begun: list[tuple[Kernel, _S]] = []
+    begun: dict[int, _S] = {}
 
     def begin(low_rank: Kernel) -> None:
-        begun[:] = [(low_rank, solve(low_rank, start))]
+        begun.clear()
+        with suppress(jax.errors.JaxRuntimeError):  # it comes again where this kernel is chosen
+            begun[id(low_rank)] = solve(low_rank, start)
 
     chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory, begin=begin)
-    solution = _within_memory(chosen, solve, start, begun)
+    under_way = begun.pop(id(chosen), None)
     begun.clear()
+    solution = _within_memory(chosen, solve, start, under_way)
+    del under_way
     if kernel != "auto" or chosen.name != "low rank" or _is_certified(solution):
         return solution
     exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory)
@@ -83,12 +88,10 @@ def solve_by_kernels(
         _LOG.info("the low-rank kernel left the solution uncertified; absorbing its potentials")
         found, start = _found(solution, mass_x, mass_y), solution.potentials
         del chosen, solution  # two tables are never held
-        most = min(_MORE * found.rank, most_features(pair, memory))
-        closer = low_rank_of_factors(pair, *found.matched, most, found.log_density, _CLOSER)
-        if isinstance(closer, ScaledKernel):
-            solution = _within_memory(closer, solve, start)
-            if _is_certified(solution) or (dear and _is_open(solution)):
-                return solution
+        nearer = _with_closer_kernel(pair, found, solve, start, memory)
+        if nearer is not None and (_is_certified(nearer) or (dear and _is_open(nearer))):
+            return nearer
+        del nearer
     _LOG.warning(
         "no low-rank kernel certified the solution; solving with the %s one, of %s cells",
         exact.name,
@@ -101,17 +104,15 @@ def _within_memory(
     kernel: Kernel,
     solve: Callable[[Kernel, Any], _S],
     start: Any,
-    begun: Sequence[tuple[Kernel, _S]] = (),
+    under_way: _S | None = None,
 ) -> _S:
-    """Solve, with blocks of half the size each time that memory runs out.
+    """Solve, if no solution is under way, with blocks of half the size where memory runs out.
 
-    ``begun`` are solutions under way, with this kernel or with one that was given up. Raises
-    :class:`~matching.errors.InvalidInput` where it runs out with a kernel of no blocks.
+    Raises :class:`~matching.errors.InvalidInput` where it runs out with a kernel of no blocks.
     """
     while True:
         try:
-            under_way = [solution for of, solution in begun if of is kernel]
-            solution = under_way[0] if under_way else solve(kernel, start)
+            solution = solve(kernel, start) if under_way is None else under_way
             jax.block_until_ready(solution.status)  # as all of one program are, with it
             return solution
         except jax.errors.JaxRuntimeError as error:
@@ -134,6 +135,25 @@ class _Found(NamedTuple):
     matched: tuple[jax.Array, jax.Array]  # the mass of each type that is, (N,) and (J,)
     log_density: tuple[np.ndarray, np.ndarray]  # potentials of π/(f g) times the larger side's mass
     rank: int  # features that they were found with
+
+
+def _with_closer_kernel(
+    pair: Factors,
+    found: _Found,
+    solve: Callable[[Kernel, Any], _S],
+    start: Any,
+    memory: float | None,
+) -> _S | None:
+    """The solution with a low-rank kernel of the matches found; ``None`` where that is none."""
+    most = min(_MORE * found.rank, most_features(pair, memory))
+    closer = low_rank_of_factors(pair, *found.matched, most, found.log_density, _CLOSER)
+    if not isinstance(closer, ScaledKernel):
+        return None
+    try:
+        return _within_memory(closer, solve, start)
+    except InvalidInput as error:
+        _LOG.warning("%s", error)
+        return None
 
 
 def _found(solution: _Solved, mass_x: jax.Array, mass_y: jax.Array) -> _Found:

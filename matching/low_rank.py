@@ -203,7 +203,8 @@ def low_rank_kernel(
         rounded = [min(_rounded(cut.rank), len(cut.lost)) for cut in cuts]
         if sum(rounded) <= max_rank:
             ranks = rounded
-        kept = jax.default_backend() != "cpu" or max(ranks) * most <= _FEW
+        small = max(ranks) * most <= _FEW
+        kept = small or jax.default_backend() != "cpu"
         formed = [cut.which.shape[1] for cut in cuts]
         anew = [
             not kept and sum(formed) <= max_rank and count <= _WORTH * rank
@@ -212,7 +213,7 @@ def low_rank_kernel(
         makers = list(map(_maker, cuts, ranks, anew))
         at_once = most if kept else max(1, _BLOCK // max(ranks))
         kernel, errors = _kernel(u, v, frame, makers, at_once=at_once)
-        if kept and begin:
+        if small and begin:
             begin(kernel)
         joined = [
             _with_missed(*sides, error, _ENOUGH * tolerance)
@@ -222,7 +223,7 @@ def low_rank_kernel(
         if not attempts or _members(joined) == _members(groups):
             return kernel
         groups = joined
-        del kernel  # two tables are never held
+        del kernel  # two large tables are never held
 
 
 def _rho(

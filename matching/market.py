@@ -129,7 +129,7 @@ def market_of_margins(kernel: Kernel, mass_x: jax.Array, mass_y: jax.Array) -> M
         log_worth_x=zeros_x,
         log_worth_y=zeros_y,
         log_weight_x=_log_mass(mass_x),
-        log_weight_y=_log_mass(mass_y) - jnp.log(mass_y.sum()),
+        log_weight_y=_log_mass(mass_y / mass_y.sum()),
         mass_x=jnp.where(mass_x > 0, mass_x, 1.0),
         mass_y=jnp.where(mass_y > 0, mass_y, 1.0),
         theta=jnp.asarray(0.5),

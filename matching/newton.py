@@ -40,7 +40,7 @@ _NEAR = 0.8
 # Scalings of a low rank that range over so many log points lose digits at potentials of zero.
 _FAR = 20.0
 # Sweeps of fitting after which Newton begins anew, if margins are not met by then.
-_SWEEPS = 300
+_SWEEPS = 250
 
 
 class _State(NamedTuple):
@@ -150,10 +150,14 @@ def _even(market: Market) -> jax.Array:
     zero, kernel = jnp.zeros_like(market.mass_y), market.kernel
     if not isinstance(kernel, ScaledKernel) or kernel.name != "low rank":
         return zero
-    scaling_x, scaling_y = kernel.shift_x + market.log_worth_x, kernel.shift_y + market.log_worth_y
-    low_y = scaling_y.min()
-    far = scaling_x.max() - scaling_x.min() + scaling_y.max() - low_y > _FAR
-    return jnp.where(far & active(market)[1], low_y - scaling_y, zero)
+    scalings = (kernel.shift_x + market.log_worth_x, kernel.shift_y + market.log_worth_y)
+    active_x, active_y = active(market)
+    (low_x, high_x), (low_y, high_y) = (
+        (some.min(where=there, initial=jnp.inf), some.max(where=there, initial=-jnp.inf))
+        for some, there in zip(scalings, (active_x, active_y), strict=True)
+    )
+    far = high_x - low_x + high_y - low_y > _FAR
+    return jnp.where(far & active_y, low_y - scalings[1], zero)
 
 
 def _is_cheap(kernel: Kernel) -> bool:

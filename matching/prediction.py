@@ -16,8 +16,9 @@ import numpy as np
 from matching.economy import Economy
 from matching.market import factors, market_of
 
-# Directions in which markets may differ; less variance, beside the largest, is rounding.
-_DIRECTIONS, _ROUNDING = 16, 1e-12
+# Directions in which markets may differ, found from so many of them; less variation, beside the
+# largest, is rounding.
+_DIRECTIONS, _SEEN, _ROUNDING = 16, 512, 1e-8
 # Numbers multiplied in a term.
 _DEGREE = 6
 # Solved economies for each coefficient, at least.
@@ -84,11 +85,12 @@ def fit_prediction(before: Prediction, numbers: np.ndarray, potentials: np.ndarr
     """
     count = len(numbers)
     centre = numbers.mean(0)
-    variance, axes = np.linalg.eigh((numbers - centre).T @ (numbers - centre) / count)
-    variance, axes = variance[: -_DIRECTIONS - 1 : -1], axes[:, : -_DIRECTIONS - 1 : -1]
-    varying = int(np.sum(variance > _ROUNDING * variance[0]))
+    seen = (numbers - centre)[:: -(-count // _SEEN)]
+    _, size, axes = np.linalg.svd(seen, full_matrices=False)
+    size = size[:_DIRECTIONS] / len(seen) ** 0.5
+    varying = int(np.sum(size > _ROUNDING * size[0]))
     directions = np.zeros_like(before.directions)
-    directions[:, :varying] = axes[:, :varying] / np.sqrt(variance[:varying])
+    directions[:, :varying] = axes[:varying].T / size[:varying]
 
     degrees = (combinations_with_replacement(range(1, varying + 1), d) for d in range(_DEGREE + 1))
     most = min(len(before.factors), max(1, count // _PER_TERM))

@@ -152,7 +152,6 @@ def test_newton_agrees_with_ipfp_where_types_are_many(firms, reach, monkeypatch)
     found = solve_equilibrium(economy, kernel="dense")
     fitted = solve_equilibrium(economy, "ipfp", kernel="dense")
     assert found.status == fitted.status == Status.CERTIFIED
-    assert found.iterations > 3
     gap = np.abs(found.log_unmatched_firms - fitted.log_unmatched_firms)
     assert np.all(gap <= found.bound_firms + fitted.bound_firms)
 
@@ -326,6 +325,14 @@ def test_few_types_far_out_leave_a_low_rank_its_digits_once_potentials_are_known
     assert error.max() <= 1e-8
 
 
+@pytest.mark.parametrize(("memory", "kernel"), [(0.9e6, "low rank"), (0.8e6, "streamed")])
+def test_a_closer_low_rank_is_one_that_memory_holds(memory, kernel, caplog):
+    caplog.set_level("INFO")
+    equilibrium = solve_equilibrium(_economy_with_few_far_out(3, 50, 1), memory=memory)
+    assert "absorbing its potentials" in caplog.text
+    assert (equilibrium.kernel, int(equilibrium.status)) == (kernel, Status.CERTIFIED)
+
+
 def test_types_of_which_a_low_rank_tells_nothing_are_seen_by_their_pairs(monkeypatch):
     found, counts = kernel_ladder._lost, []
 
@@ -383,6 +390,31 @@ def test_a_low_rank_whose_sums_mean_nothing_gives_way_to_an_exact_kernel(tail, r
     assert "no low-rank kernel certified" in caplog.text
     assert float(equilibrium.max_residual) < 1e-12
     assert int(equilibrium.status) in (Status.CERTIFIED, Status.UNDETERMINED)
+
+
+def test_a_solution_that_began_on_a_kernel_given_up_is_not_taken(monkeypatch):
+    made, solved = [], []
+    make, solve = low_rank._kernel, kernel_ladder._within_memory
+
+    def counted(*arguments, **how):
+        made.append(make(*arguments, **how))
+        return made[-1]
+
+    def looked_at(kernel, *how):
+        solved.append((kernel, how[-1]))
+        return solve(kernel, *how)
+
+    monkeypatch.setattr(low_rank, "_kernel", counted)
+    monkeypatch.setattr(kernel_ladder, "_within_memory", looked_at)
+    rng = np.random.default_rng(0)
+    u, v, mass = rng.normal(size=(1500, 2)), rng.normal(size=(1500, 2)), np.full(1500, 1 / 1500)
+    u *= 40.0 / np.ptp(u @ v.T)
+    solution = solve_fixed_margins(Factors(u, v), mass, mass, kernel="low rank")
+    assert len(made) > 1  # types joined
+    ((kernel, under_way),) = solved
+    assert kernel is made[-1][0]
+    assert under_way is not None
+    assert solution.all_matches.kernel is kernel
 
 
 def test_a_sample_holds_types_of_every_part_of_a_line(monkeypatch):
