@@ -171,7 +171,7 @@ def _learnt(
     usual = int(np.quantile(steps, _USUAL))
     effort = (usual, 1) if np.mean(status == Status.CERTIFIED) >= _USUAL else _ALL
     longest = np.quantile(np.concatenate([part.iterations for part in solved]), _USUAL)
-    # lanes unlike the others, which take long, are not what others are near to
+    # lanes that take long are unlike the others, whose centre and directions these are to be
     met = [(part.status <= Status.UNDETERMINED) & (part.iterations <= longest) for part in solved]
     if not any(map(np.any, met)):
         return prediction, effort

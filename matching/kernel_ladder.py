@@ -74,10 +74,8 @@ def solve_by_kernels(
             begun[id(low_rank)] = solve(low_rank, start)
 
     chosen = kernel_of_factors(pair, mass_x, mass_y, kernel, memory=memory, begin=begin)
-    under_way = begun.pop(id(chosen), None)
+    solution = _within_memory(chosen, solve, start, begun.pop(id(chosen), None))
     begun.clear()
-    solution = _within_memory(chosen, solve, start, under_way)
-    del under_way
     if kernel != "auto" or chosen.name != "low rank" or _is_certified(solution):
         return solution
     exact = kernel_of_factors(pair, mass_x, mass_y, low_rank=False, memory=memory)

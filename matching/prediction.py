@@ -85,7 +85,8 @@ def fit_prediction(before: Prediction, numbers: np.ndarray, potentials: np.ndarr
     """
     count = len(numbers)
     centre = numbers.mean(0)
-    seen = (numbers - centre)[:: -(-count // _SEEN)]
+    centred = numbers - centre
+    seen = centred[:: -(-count // _SEEN)]
     _, size, axes = np.linalg.svd(seen, full_matrices=False)
     size = size[:_DIRECTIONS] / len(seen) ** 0.5
     varying = int(np.sum(size > _ROUNDING * size[0]))
@@ -99,7 +100,7 @@ def fit_prediction(before: Prediction, numbers: np.ndarray, potentials: np.ndarr
     for row, product in zip(which, products, strict=False):
         row[: len(product)] = product
 
-    z = np.clip((numbers - centre) @ directions, -_FAR, _FAR)
+    z = np.clip(centred @ directions, -_FAR, _FAR)
     weight = np.exp(-0.5 * min(1.0, _NEAR / max(1, varying)) * (z**2).sum(1))
     z = np.column_stack([np.ones(count), z])
     terms = z[:, which[: len(products)]].prod(2)
