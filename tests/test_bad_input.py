@@ -296,3 +296,10 @@ def test_folder_names_are_distinct_and_stay_inside(tmp_path):
     for name in safe:
         (tmp_path / name).mkdir()
         assert (tmp_path / name).parent.resolve() == Path(tmp_path).resolve()
+
+
+def test_a_folder_is_not_the_file_that_was_meant(tmp_path):
+    (tmp_path / "economies").mkdir()
+    with pytest.raises(InputError, match=r"economy\.toml: does not exist") as caught:
+        solve_file(tmp_path / "economy.toml", tmp_path / "out")
+    assert "did you mean" not in str(caught.value)

@@ -27,7 +27,7 @@ economy = make_economy([make_origin(values, mass, constant=2.0)], make_firms(val
 kernel = replace(choose_kernel(economy, "streamed"), block=3000)  # as if more had been free
 with open("/proc/self/statm") as file:
     used = int(file.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 580_000_000,) * 2)
+resource.setrlimit(resource.RLIMIT_AS, (used + 400_000_000,) * 2)
 print(Status(int(solve_equilibrium(economy, kernel=kernel).status)).name)
 """
 

@@ -95,7 +95,8 @@ def is_file(path: Path, defects: list[Defect]) -> bool:
     if path.is_dir():
         defects.append(Defect(path.name or str(path), "is a folder", "Name a file inside it"))
         return False
-    beside = {p.stem: p.name for p in path.parent.iterdir()} if path.parent.is_dir() else {}
+    folder = path.parent.iterdir() if path.parent.is_dir() else ()
+    beside = {other.stem: other.name for other in folder if other.is_file()}
     near = nearest(path.stem, beside)  # a common suffix makes no likeness
     hint = f"; did you mean {beside[near]!r}?" if near else ""
     remedy = f"Check the path {path}"
