@@ -50,8 +50,10 @@ class Frame(NamedTuple):
         return shift_x, shift_y
 
 
-def equal_spread(u: np.ndarray, v: np.ndarray, share_x: np.ndarray, share_y: np.ndarray) -> Frame:
-    """The frame in which both sides have mean zero and the same diagonal covariance.
+def equal_spread(
+    u: np.ndarray, v: np.ndarray, share_x: np.ndarray, share_y: np.ndarray
+) -> tuple[Frame, Points]:
+    """The frame in which both sides have mean zero and the same diagonal covariance, and points.
 
     Partners in the matching of two normal sides have equal coordinates there (Bojilov and Galichon
     2016). Shares ``(N,)``, ``(J,)`` add up to one; one group, of the coordinates that count: the
@@ -70,12 +72,15 @@ def equal_spread(u: np.ndarray, v: np.ndarray, share_x: np.ndarray, share_y: np.
     # solved with the factor itself: u·v is kept to rounding, however alike skills are
     into_x, into_y = np.linalg.solve(root_u.T, p * np.sqrt(k)), root_u @ (p / np.sqrt(k))
     frame = Frame(centre_u, centre_v, (into_x,), (into_y,))
-    reach = _reach(*frame.points(u, v)[0])
+    ((x, y),) = frame.points(u, v)
+    reach = _reach(x, y)
     counting = reach > 4.0 * _EPS * (1.0 + reach.sum())
     if not counting.any():
         nothing = (np.zeros((len(centre_u), 1)),)
-        return frame._replace(into_x=nothing, into_y=nothing)
-    return frame._replace(into_x=(into_x[:, counting],), into_y=(into_y[:, counting],))
+        frame = frame._replace(into_x=nothing, into_y=nothing)
+        return frame, frame.points(u, v)
+    frame = frame._replace(into_x=(into_x[:, counting],), into_y=(into_y[:, counting],))
+    return frame, [(x[:, counting], y[:, counting])]
 
 
 def _reach(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -84,18 +89,23 @@ def _reach(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def least_dense(
-    frame: Frame, u: np.ndarray, v: np.ndarray, potentials: tuple[np.ndarray, np.ndarray]
+    frame: Frame,
+    points: Points,
+    u: np.ndarray,
+    v: np.ndarray,
+    potentials: tuple[np.ndarray, np.ndarray],
 ) -> Frame:
     """The frame with its coordinates scaled and moved: the largest ``ρ_x ρ_y`` is least.
 
-    ``potentials (N,), (J,)`` are those with which ``exp(u_i·v_j + p_i + q_j)`` is the density of
-    matches; types of −∞ do not count. In ``σ``, the squares of scales, and ``η``, moves times
-    scales, the two are ``p + Σ (σ x²/2 − η x)`` and ``q + Σ (y + η)²/(2σ)`` but for a constant
-    between them: both are convex, and so are their maxima.
+    ``points`` are those of its one group. ``potentials (N,), (J,)`` are those with which
+    ``exp(u_i·v_j + p_i + q_j)`` is the density of matches; types of −∞ do not count. In ``σ``, the
+    squares of scales, and ``η``, moves times scales, the two are ``p + Σ (σ x²/2 − η x)`` and
+    ``q + Σ (y + η)²/(2σ)`` but for a constant between them: both are convex, and so are their
+    maxima.
     """
     from scipy.optimize import minimize  # a third of a second, at every start
 
-    ((x, y),) = frame.points(u, v)
+    ((x, y),) = points
     p = potentials[0] + u @ frame.centre_v
     q = potentials[1] + (v - frame.centre_v) @ frame.centre_u
     x, p, y, q = x[p > -np.inf], p[p > -np.inf], y[q > -np.inf], q[q > -np.inf]
@@ -126,11 +136,11 @@ def _smooth_maximum(values: np.ndarray) -> tuple[float, np.ndarray]:
     return top + np.log(weights.sum()) / _SHARP, weights / weights.sum()
 
 
-def grouped(frame: Frame, u: np.ndarray, v: np.ndarray) -> tuple[Frame, Points]:
+def grouped(frame: Frame, points: Points) -> tuple[Frame, Points]:
     """The coordinates in two groups of much the same rank; one, where one coordinate is all."""
-    ((x, y),) = frame.points(u, v)
+    ((x, y),) = points
     if x.shape[1] == 1:
-        return frame, [(x, y)]
+        return frame, points
     reach = _reach(x, y)
     groups: tuple[list[int], list[int]] = [], []
     for coordinate in np.argsort(-reach, kind="stable").tolist():

@@ -173,15 +173,16 @@ def low_rank_kernel(
     """
     of_u, of_v = np.asarray(u), np.asarray(v)
     share_x, share_y = _shares(len(u), weight_x), _shares(len(v), weight_y)
-    frame = equal_spread(of_u, of_v, share_x, share_y)
+    frame, points = equal_spread(of_u, of_v, share_x, share_y)
     rho_x, rho_y = np.ones(len(u)), np.ones(len(v))
     if log_density is not None:
-        frame = least_dense(frame, of_u, of_v, log_density)
-        rho = _rho(frame.shifts(of_u, of_v, frame.points(of_u, of_v)), log_density)
+        frame = least_dense(frame, points, of_u, of_v, log_density)
+        points = frame.points(of_u, of_v)
+        rho = _rho(frame.shifts(of_u, of_v, points), log_density)
         if rho is None:
             return RankTooLow(None, math.inf)
         rho_x, rho_y = rho
-    frame, points = grouped(frame, of_u, of_v)
+    frame, points = grouped(frame, points)
 
     groups = [(_side(x, rho_x, share_x), _side(y, rho_y, share_y)) for x, y in points]
     # what rounding leaves of the largest type is no pivot
