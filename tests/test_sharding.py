@@ -65,7 +65,7 @@ np.savez(sys.argv[1], statistics=np.hstack(values), firms=np.asarray(shared.log_
 def start(code, skills, *arguments, flags=""):
     code = _START.replace("SKILLS", str(skills)) + code + _ANSWER
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    environment = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}"}
+    environment = os.environ | {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flags}".strip()}
     return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
