@@ -53,14 +53,14 @@ a time is void, and the reason stands in its place.
 
 _RIVALS = """\
 `python -m benchmarks.rivals` on {cores} cores of {processors}: {versions}. Individual types,
-`λ_x = λ_y`; every method solves from types and masses to potentials whose margin error,
-`Σ|margin − mass|` over the total mass, is at most 1e-9 in float64, summed anew in NumPy. Medians of
-five repetitions, each of as many calls as a fifth of a second holds, with the fastest and slowest;
-the first call, which compiles (cupid_matching's
-looks for the tolerance that reaches the margins), is apart; each case is a process of its own, and
-memory is what it takes beyond imports and data. With outside options this project also proves a
-bound on the error of wages, which the time includes; ott-jax and POT do not know such outside
-options. The methods of a case are of one run; cases may be of several.
+`λ_x = λ_y`; every method solves from types and masses to potentials whose margin error, `Σ|margin −
+mass|` over the total mass, is at most 1e-9 in float64, summed anew in NumPy. Medians of five
+repetitions, each of as many calls as a fifth of a second holds, with the fastest and slowest; the
+first call, which compiles (cupid_matching's looks for the tolerance that reaches the margins), is
+apart; each case is a process of its own, and memory is what it takes beyond imports and data. With
+outside options this project also proves a bound on the error of wages, which the time includes;
+ott-jax and POT do not know such outside options. The methods of a case are of one run; cases may be
+of several.
 """
 
 

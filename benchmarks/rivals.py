@@ -5,11 +5,11 @@
 
 Every case and method is a process of its own, so that memory and compilation are its own. Writes
 ``benchmarks/results/rivals.csv``, a row each: median and spread of up to five repetitions, each of
-as many calls as a fifth of a second holds, compilation apart, iterations, peak memory beyond imports and data (without compilation too: from
-another process, which finds the programs compiled), and the margin error reached, summed anew in
-NumPy. A time without that error, or beyond the bound, is void and says why. ``--only`` keeps cases
-whose name contains the text; the others' rows stay as they are. The page is made by ``python -m
-benchmarks.page``.
+as many calls as a fifth of a second holds, compilation apart, iterations, peak memory beyond
+imports and data (without compilation too: from another process, which finds the programs compiled),
+and the margin error reached, summed anew in NumPy. A time without that error, or beyond the bound,
+is void and says why. ``--only`` keeps cases whose name contains the text; the others' rows stay as
+they are. The page is made by ``python -m benchmarks.page``.
 """
 
 import argparse

@@ -40,10 +40,10 @@ def solve_equilibrium(
     unmatched).
     ``kernel`` is ``"auto"``, the name of a kernel, or what :func:`choose_kernel` returned; only a
     dense one can be chosen inside ``jit``. ``start`` takes the ``potentials`` of an equilibrium of
-    a nearby economy of the same types, which saves iterations. ``max_iter`` bounds them (default 500
-    and 20,000); sweeps of fitting, with which Newton begins where types are many, count among its
-    own. ``memory`` is the most bytes that a kernel may take, within what the device and the limits
-    of the process leave.
+    a nearby economy of the same types, which saves iterations. ``max_iter`` bounds them (default
+    500 and 20,000); sweeps of fitting, with which Newton begins where types are many, count among
+    its own. ``memory`` is the most bytes that a kernel may take, within what the device and the
+    limits of the process leave.
 
     Beyond a million cells types that repeat are solved as one (:mod:`matching.repeated_types`),
     unless the matrix of matches is asked for (``kernel="dense"``) or the kernel is given.
