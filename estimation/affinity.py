@@ -7,7 +7,7 @@ sample cross moments, the Hessian the Fisher information of a match (Dupuy and G
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,8 @@ from estimation.moment_matching import (
     matched_pairs,
     moment_gap,
 )
-from estimation.resampling import Drawn, bootstrap_rows, numbered
-from matching import FixedMargins
+from estimation.resampling import Drawn, bootstrap_rows, few_clusters, numbered
+from matching import FixedMargins, InvalidInput
 
 NO_WAGES = (
     "Without wages only Φ/λ is identified: the affinity matrix is in units of the taste scale λ."
@@ -68,10 +68,13 @@ def estimate_affinity(
     pairs = matched_pairs(
         skills, characteristics, weights, skill_names, characteristic_names
     )  # fmt: skip
+    labels = numbered(clusters, len(pairs.omega))
     found = _optimum(pairs)
     covariances = _covariances(pairs, found, clusters)
+    remarks = few_clusters(clusters, found.affinity.size)
+    certificate = replace(found.certificate, remarks=remarks)
     estimates = of_affinity(
-        pairs, found.affinity, found.model, found.information, found.certificate, covariances
+        pairs, found.affinity, found.model, found.information, certificate, covariances
     )
     if not draws:
         return estimates
@@ -86,7 +89,6 @@ def estimate_affinity(
             covariance = _covariances(sample, drawn, within)["sandwich"] / np.outer(unit, unit)
         return Drawn(drawn.affinity.ravel() / unit, covariance, drawn.certificate.met)
 
-    labels = numbered(clusters, len(pairs.omega))
     drawn = bootstrap_rows(again, labels, len(unit), draws, seed)
     return estimates.with_bootstrap(drawn)
 
@@ -128,7 +130,7 @@ def of_affinity(
             weight=np.ones(len(names)),
             rows=np.full(len(names), len(pairs.omega)),
         ),
-        certificate=certificate,
+        certificate=replace(certificate, remarks=(*certificate.remarks, *identification.sentences)),
         identification=identification,
         observations=len(pairs.omega),
         effective_observations=pairs.effective,
@@ -154,7 +156,16 @@ class _Optimum:
 def _optimum(pairs: MatchedPairs, near: _Optimum | None = None) -> _Optimum:
     """The optimum of a sample, from that of one like it or from zero, and what proves it."""
     x, y = pairs.x, pairs.y
-    affinity, iterations = match_moments(pairs, (near.affinity, near.matching) if near else None)
+    try:
+        affinity, iterations = match_moments(
+            pairs, (near.affinity, near.matching) if near else None
+        )
+    except (np.linalg.LinAlgError, ValueError) as error:  # of numbers that are not finite
+        raise InvalidInput(
+            [f"weights: the {len(pairs.omega)} matches count as {pairs.effective:.3g} of equal "
+             "weight, and their affinity goes beyond what numbers hold; look for weights far "
+             "beyond all others, and for types that match each other alone"]
+        ) from error  # fmt: skip
     matching = moment_gap(affinity, pairs).matching
     information, of_x, of_y = map(np.asarray, fisher_information(matching.matches, x, y))
     pi = np.exp(

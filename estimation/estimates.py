@@ -19,6 +19,8 @@ STATUSES = ("free", "fixed", "tied", "at a bound", "derived", "not identified")
 _POSITIVE = ("tastes.", "scale.")
 # The kind of covariance that draws have of their own.
 _OF_DRAWS = "sandwich"
+# Fewer draws have no percentile below 2.5 %: (B + 1) 0.025 is less than one.
+FEWEST_DRAWS = 39
 # More failed draws than this, and nothing is said about errors.
 _MOST_FAILED = 0.05
 # Normal draws behind the critical value of simultaneous intervals, and their seed.
@@ -150,14 +152,15 @@ class Estimates:
         ``kind`` is that of a covariance, for normal intervals; ``"percentile"``, between
         percentiles of the bootstrap; or ``"studentised"``, by percentiles of the draws' distances
         from the estimate in errors of their own (Hall 1992). Left out, it is studentised where
-        draws have errors, percentiles where there are draws, else the first covariance; at 95 %
-        profile intervals take their place where there are any. Normal intervals are about values
-        less their ``bias``, those of scales are normal in logs. Joint ones are the smallest
-        rectangle of multiples of the standard errors, sup-t (Montiel Olea and Plagborg-Møller
-        2019).
+        draws have errors, percentiles where there are draws; of fewer than 39 draws, or none, it is
+        the first covariance, and at 95 % profile intervals where there are any. Normal intervals
+        are about values less their ``bias``, those of scales are normal in logs. Joint ones are the
+        smallest rectangle of multiples of the standard errors, sup-t (Montiel Olea and
+        Plagborg-Møller 2019).
         """
-        if kind is None and self.bootstrap is not None and not joint:
-            kind = "percentile" if self.bootstrap.covariances is None else "studentised"
+        drawn = self.bootstrap
+        if kind is None and drawn is not None and not joint and len(drawn.failed) >= FEWEST_DRAWS:
+            kind = "percentile" if drawn.covariances is None else "studentised"
         if kind in ("percentile", "studentised"):
             return self._percentiles(level, kind)
         error = self.std_errors(kind)
@@ -191,9 +194,19 @@ class Estimates:
         elif len(kept) > 1:
             drawn = np.cov(kept, rowvar=False).reshape((len(self.names),) * 2)
             covariances = {**covariances, "bootstrap": drawn}
+        notes = self.notes
+        if len(bootstrap.failed) < FEWEST_DRAWS:
+            notes += (
+                f"{len(bootstrap.failed)} bootstrap draws are too few for 95 % intervals, which "
+                f"take {FEWEST_DRAWS}: intervals are those of standard errors.",
+            )
         return replace(
-            self, bootstrap=bootstrap, certificate=certificate, covariances=covariances
-        )  # fmt: skip
+            self,
+            bootstrap=bootstrap,
+            certificate=certificate,
+            covariances=covariances,
+            notes=notes,
+        )
 
     def with_derived(
         self, name: str, weights: Mapping[str, float], unit: str = "money"

@@ -31,7 +31,7 @@ from estimation.estimates import Estimates, Fit, Minimum
 from estimation.identification import Identification, identify_scales
 from estimation.moment_matching import distinct_rows, size_defects
 from estimation.profile_intervals import SCALES, profile_interval
-from estimation.resampling import Drawn, bootstrap_rows, numbered
+from estimation.resampling import Drawn, bootstrap_rows, few_clusters, numbered
 from estimation.variation import collinear
 from estimation.wage_equation import (
     SCALE_FIRM,
@@ -131,7 +131,11 @@ def estimate_with_wages(
         status=("free",) * len(names),
         covariances=covariances,
         fit=_fit(point, basis),
-        certificate=_certificate(point, iterations, _remarks(point, minima, identification)),
+        certificate=_certificate(
+            point,
+            iterations,
+            (*_remarks(point, minima, identification), *few_clusters(clusters, len(names))),
+        ),
         identification=identification,
         observations=len(sample.wages),
         effective_observations=float(len(sample.wages)),

@@ -16,8 +16,10 @@ import numpy as np
 import scipy.optimize
 
 from estimation.certificate import MARGIN_TOLERANCE
+from estimation.standardise import standardise
 from estimation.variation import collinear
 from matching import FixedMargins, InvalidInput, solve_fixed_margins
+from matching.arrays import float64
 
 # The objective resolves a gradient of about this size; the last Newton step does the rest.
 _SEARCH: Any = {"gtol": 1e-6, "maxiter": 100}
@@ -82,7 +84,7 @@ def matched_pairs(
 
     Raises :class:`~matching.errors.InvalidInput` with every defect.
     """
-    x, y = (np.asarray(v, dtype=np.float64) for v in (skills, characteristics))
+    x, y = (np.asarray(float64(v)) for v in (skills, characteristics))
     x, y = (v[:, None] if v.ndim == 1 else v for v in (x, y))
     names_x = tuple(skill_names) or _numbered("x", x.shape[1])
     names_y = tuple(characteristic_names) or _numbered("y", y.shape[1])
@@ -90,6 +92,8 @@ def matched_pairs(
     defects = _shape_defects(x, y, omega, names_x, names_y)
     if defects:
         raise InvalidInput(defects)
+    if len(omega) < 2:
+        raise InvalidInput(["skills: are of one match, which tells nothing of sorting"])
     omega = omega / omega.sum()
     (x, unit_x), (y, unit_y) = (_standard_units(v, omega) for v in (x, y))
     defects = _variation_defects(x, unit_x, omega, names_x)
@@ -216,11 +220,8 @@ def fisher_information(
 
 def _standard_units(values: np.ndarray, omega: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Columns with mean zero and standard deviation one, and the units taken out."""
-    centred = values - omega @ values
-    unit = np.sqrt(omega @ centred**2)
-    constant = unit <= 1e-12 * np.max(np.abs(values), axis=0)
-    unit = np.where(constant, 0.0, unit)
-    return centred / np.where(constant, 1.0, unit), unit
+    found = standardise(values, omega, "ddof0")
+    return found.values, found.unit
 
 
 def _shape_defects(

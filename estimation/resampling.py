@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from estimation.estimates import Bootstrap
+from matching import InvalidInput
 
 
 class Drawn(NamedTuple):
@@ -20,10 +21,39 @@ class Drawn(NamedTuple):
 
 
 def numbered(clusters: Any, rows: int) -> np.ndarray:
-    """Labels of clusters counting from 0, ``(N,)``; without any, each of the rows is one."""
+    """Labels of clusters counting from 0, ``(N,)``; without any, each of the rows is one.
+
+    Raises :class:`~matching.errors.InvalidInput` unless there is a label for every row, and two
+    clusters at least: one alone does not tell how far another might be from it.
+    """
     if clusters is None:
         return np.arange(rows)
-    return np.unique(np.asarray(clusters), return_inverse=True)[1]
+    labels = np.asarray(clusters)
+    if labels.shape != (rows,):
+        raise InvalidInput([f"clusters: have shape {labels.shape} where ({rows},) is needed"])
+    none = np.array([label is None or label != label for label in labels.tolist()], dtype=bool)
+    if none.any():
+        where = ", ".join(map(str, np.flatnonzero(none)[:3]))
+        raise InvalidInput([f"clusters: {none.sum()} rows have no label, first row {where}; give "
+                            "each one, its own to a row that depends on no other"])  # fmt: skip
+    number = np.unique(labels, return_inverse=True)[1]
+    if rows and not number.any():
+        raise InvalidInput([f"clusters: all rows are of one, {str(labels[0])!r}, and no error or "
+                            "bootstrap draw comes of one alone; leave clusters out, or "
+                            "label smaller ones"])  # fmt: skip
+    return number
+
+
+def few_clusters(clusters: Any, parameters: int) -> tuple[str, ...]:
+    """A sentence where clusters are too few for errors of so many parameters, else none."""
+    count = parameters + 1 if clusters is None else len(np.unique(clusters))
+    if count > parameters:
+        return ()
+    return (
+        f"{count} clusters are too few for the errors of {parameters} parameters that allow for "
+        "clusters, bootstrap draws included; label smaller ones if rows of different ones do not "
+        "depend on each other",
+    )
 
 
 def times_drawn(clusters: int, draws: int, seed: int) -> Iterator[np.ndarray]:
@@ -59,7 +89,7 @@ def bootstrap_rows(
         number = np.arange(len(rows)) - np.repeat(np.cumsum(copies) - copies, copies)
         try:
             drawn = estimate(rows, labels[rows] + clusters * number)
-        except (np.linalg.LinAlgError, ValueError):  # rows that leave a matrix singular
+        except (np.linalg.LinAlgError, ValueError, InvalidInput):  # rows that leave it singular
             continue
         values[b], failed[b] = drawn.values, not drawn.met
         if drawn.covariance is not None:

@@ -9,6 +9,8 @@ from matching import InvalidInput
 
 # "none" leaves columns as they are; ddof counts the degrees of freedom that the mean uses up
 STANDARDISATIONS = ("ddof1", "ddof0", "none")
+# Standard deviations of no more than this part of the largest value are rounding.
+CONSTANT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,9 @@ class Standardised:
 def standardise(values: Any, weights: Any = None, how: str = "ddof1") -> Standardised:
     """Take weighted means and standard deviations out of columns ``(N, m)``.
 
-    With shares ``ω = weights/Σ weights`` the variance is ``Σ ω (v − mean)²/(1 − ddof Σ ω²)``:
-    the usual ``N − ddof`` for equal weights. Raises ``InvalidInput`` for an unknown ``how``.
+    A column that varies by rounding alone is zero, and so is its unit. With shares
+    ``ω = weights/Σ weights`` the variance is ``Σ ω (v − mean)²/(1 − ddof Σ ω²)``: the usual
+    ``N − ddof`` for equal weights. Raises ``InvalidInput`` for an unknown ``how``.
 
     >>> standardise([[1.0], [3.0]], how="ddof0").values.tolist()
     [[-1.0], [1.0]]
@@ -40,4 +43,11 @@ def standardise(values: Any, weights: Any = None, how: str = "ddof1") -> Standar
     centre = omega @ values
     freedom = 1.0 - (np.sum(omega**2) if how == "ddof1" else 0.0)
     unit = np.sqrt(omega @ (values - centre) ** 2 / freedom)
-    return Standardised((values - centre) / np.where(unit > 0, unit, 1.0), centre, unit)
+    unit = np.where(unit <= CONSTANT * np.abs(values).max(0), 0.0, unit)
+    return Standardised(in_units(values, centre, unit), centre, unit)
+
+
+def in_units(values: Any, centre: Any, unit: Any) -> Any:
+    """``(values − centre)/unit``, zero where the unit is, but for what is no number."""
+    centred = values - centre
+    return np.where(unit > 0, centred / np.where(unit > 0, unit, 1.0), 0.0 * centred)

@@ -22,7 +22,7 @@ from estimation.cluster_sums import cluster_sums
 from estimation.estimates import CellFit, Estimates, Fit
 from estimation.identification import identify_scales
 from estimation.levels import Market
-from estimation.resampling import numbered
+from estimation.resampling import few_clusters, numbered
 from matching import Economy, InvalidInput
 
 SCALES = ("tastes.lambda_x", "tastes.lambda_y")
@@ -103,7 +103,11 @@ def estimate_three_steps(
     names = (*first.names, *SCALES, *(market.rests_on if market else ()))
     entries = len(first.names)
     identification = identify_scales(SCALES, names, values, covariance)
-    remarks = (*_remarks(values, covariance, entries), *identification.sentences)
+    remarks = (
+        *_remarks(values, covariance, entries),
+        *identification.sentences,
+        *few_clusters(clusters, len(names)),
+    )
     spread = weight @ (wage - weight @ wage) ** 2
     cells = CellFit(
         counts=np.bincount(cell, minlength=share.size).reshape(shape),

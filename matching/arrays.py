@@ -14,9 +14,11 @@ def is_traced(tree: Any) -> bool:
 
 
 def float64(value: Any) -> Any:
-    """A float64 array: of JAX where the value holds such, else of NumPy."""
+    """A float64 array: of JAX where the value holds such, else of NumPy; NaN where masked."""
     if any(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(value)):
         return jnp.asarray(value, dtype=jnp.float64)
+    if isinstance(value, np.ma.MaskedArray):
+        value = np.ma.filled(value.astype(np.float64), np.nan)
     return np.asarray(value, dtype=np.float64)
 
 

@@ -141,6 +141,44 @@ def test_what_cannot_be_identified_is_refused_by_name():
     assert [text.split(":")[0] for text in caught.value.defects] == ["column x3", "column y1"]
     with pytest.raises(InvalidInput, match="weights: are not all positive"):
         estimate_affinity(x, y, np.r_[0.0, np.ones(19)])
+    with pytest.raises(InvalidInput, match="skills: are of one match"):
+        estimate_affinity(x[:1], y[:1])
+    with pytest.raises(InvalidInput, match="skill x1: is not finite in every row"):
+        estimate_affinity(np.ma.masked_greater(x, 1.0)[:, :1], y)
+
+
+def test_a_weight_beyond_all_others_is_named_where_it_leaves_no_estimate():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 60))
+    heavy = np.r_[1e12, np.ones(59)]
+    with pytest.raises(InvalidInput, match="60 matches count as 1 of equal weight"):
+        estimate_affinity(x, y, heavy)
+
+
+def test_errors_that_are_refused_leave_the_reason_and_doubt():
+    age, other, y = np.random.default_rng(3).normal(size=(3, 60))
+    estimate = estimate_affinity(np.column_stack([age, age + 0.05 * other]), y)
+    assert np.isnan(estimate.std_errors()).all()
+    assert estimate.certificate.verdict == "DOUBTFUL"
+    assert "hardly identified" in estimate.certificate.doubts[0]
+
+
+def test_clusters_that_tell_no_error_are_refused_or_doubted():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(2, 200, 2))
+    for labels, message in (
+        (np.zeros(200), "clusters: all rows are of one, '0.0'"),
+        (np.r_[np.nan, np.arange(199)], "clusters: 1 rows have no label, first row 0"),
+        (["a", None, *"b" * 198], "clusters: 1 rows have no label, first row 1"),
+        (np.arange(199), r"clusters: have shape \(199,\)"),
+    ):
+        with pytest.raises(InvalidInput, match=message):
+            estimate_affinity(x, y, clusters=labels)
+    for count, verdict in ((2, "DOUBTFUL"), (4, "DOUBTFUL"), (5, "CERTIFIED")):
+        found = estimate_affinity(x, y, clusters=np.arange(200) % count)
+        assert found.certificate.verdict == verdict
+        rank = np.linalg.matrix_rank(found.vcov("sandwich"))
+        assert (rank < 4) == (count <= 4)  # scores of all add up to zero
 
 
 def test_standardisation_counts_degrees_of_freedom_as_told():
@@ -149,6 +187,9 @@ def test_standardisation_counts_degrees_of_freedom_as_told():
         unit = standardise(values, how=f"ddof{ddof}").unit
         np.testing.assert_allclose(unit, values.std(axis=0, ddof=ddof), rtol=1e-13)
     assert standardise(values, how="none").values is not None
+    rounded = standardise([[0.1 + 0.2, 1.0], [0.3, 2.0]])  # a sum that differs by rounding alone
+    assert rounded.unit[0] == 0.0
+    assert not rounded.values[:, 0].any()
     np.testing.assert_array_equal(standardise(values, how="none").values, values)
 
 

@@ -63,6 +63,17 @@ def test_draws_of_the_affinity_spread_as_the_sandwich_says():
     np.testing.assert_allclose(found.confint()[0], expected, rtol=1e-12)
 
 
+def test_too_few_draws_for_percentiles_leave_the_intervals_of_standard_errors():
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(2, 100))
+    alone = estimate_affinity(x, y)
+    few, enough = (estimate_affinity(x, y, draws=draws, seed=SEED) for draws in (38, 39))
+    np.testing.assert_array_equal(few.confint(), alone.confint())
+    assert "38 bootstrap draws are too few for 95 % intervals" in few.notes[-1]
+    np.testing.assert_array_equal(enough.confint(), enough.confint(kind="percentile"))
+    assert enough.notes == alone.notes
+
+
 def test_draws_without_the_rows_that_tell_a_parameter_fail_and_leave_no_error():
     """Two rows of thirty differ in a dummy; where neither is drawn, nothing is sorted on it."""
     rng = np.random.default_rng(4)
