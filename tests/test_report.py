@@ -113,6 +113,27 @@ def test_the_page_holds_every_table_figure_and_finding_and_needs_no_network(tmp_
 # ---------------------------------------------------------------- in a browser
 
 
+def test_what_lies_beside_a_run_is_not_shown_nor_copied(tmp_path):
+    """A study's own data, tables and pictures, and a file put among a run's."""
+    write_run(tmp_path / "study/inner")
+    run = Run(["estimate", tmp_path / "run.toml"], tmp_path / "study/run")
+    with run.folder() as folder:
+        write_tables(folder, "table", pd.DataFrame({"of the run": [1]}))
+    secret = pd.DataFrame({"wage of one": [123456.0]})
+    secret.to_csv(tmp_path / "study/register.csv", index=False, encoding="latin-1")
+    secret.to_csv(tmp_path / "study/run/register.csv", index=False)
+    write_tables(tmp_path / "study", "draft", secret)
+    (tmp_path / "study/photo.png").write_bytes(PIXEL)
+    page = page_of([tmp_path / "study"], tmp_path / "r")
+    text = " ".join(cell for rows in page.tables for row in rows for cell in row)
+    assert "of the run" in text
+    assert "long" in " ".join(page.text)
+    assert "wage of one" not in text
+    copied = {path.name for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    assert not [name for name in copied if name.startswith(("register", "draft", "photo"))]
+    assert "wage_by_skill.png" in copied
+
+
 def browse(page, profile, *options):
     """What a real browser without a head does with a page from disk; what it prints."""
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars",

@@ -26,6 +26,8 @@ from shorematch.files.run_folder import json_text, new_run, write_json, written_
 from shorematch.runtime import cache_folder
 
 MANIFEST = "manifest.json"
+# What also tells a run, or a part of one.
+_MARKS = ("summary.json", "plan.json", "table.csv")
 _PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "optax", "pandas", "pyarrow", "matplotlib")
 _SOURCE = Path(__file__).resolve().parents[2]  # the checkout, where shorematch runs from one
 
@@ -134,6 +136,20 @@ def results_in(folder: Path) -> list[str]:
     """Names of all files of a run but its manifest, in order."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return sorted(path.relative_to(folder).as_posix() for path in files if path.name != MANIFEST)
+
+
+def results_of(folder: Path) -> list[Path]:
+    """The files that runs have written, in order: this folder's run, or else the runs inside it.
+
+    Whatever else lies there, such as the data of a study, is none of them.
+    """
+    manifest = read_manifest(folder)
+    if manifest:
+        return sorted(path for name in manifest["outputs"] if (path := folder / name).is_file())
+    if any((folder / name).exists() for name in (MANIFEST, *_MARKS)):
+        return [folder / name for name in results_in(folder)]
+    inner = sorted(path for path in folder.iterdir() if path.is_dir())
+    return [path for run in inner for path in results_of(run)]
 
 
 def read_manifest(folder: Path) -> dict[str, Any] | None:

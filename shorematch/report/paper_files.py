@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shorematch.files.inputs import sha256_of
+from shorematch.files.manifest import results_of
 
 _TABLES = (".tex", ".csv", ".md")
 
@@ -48,9 +49,9 @@ def stamp_tables(folder: Path, stem: str, stamps: Sequence[Stamp]) -> list[tuple
 
 
 def _paper_files(run: Path) -> Iterator[Path]:
-    for path in run.rglob("*"):
+    for path in results_of(run):
         printed = path.suffix in _TABLES and path.with_suffix(".tex").is_file()
-        if printed or (path.suffix in (".pdf", ".png") and path.is_file()):
+        if printed or path.suffix in (".pdf", ".png"):
             yield path
 
 

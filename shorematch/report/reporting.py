@@ -17,7 +17,7 @@ from shorematch.files.manifest import (
     command_line,
     damage_named,
     read_manifest,
-    results_in,
+    results_of,
 )
 from shorematch.files.run_folder import new_run, safe_names, write_csv
 from shorematch.files.tables import rounded, write_tables
@@ -56,7 +56,7 @@ def report_runs(folders: Sequence[Path], out: Path, *, compare: bool = False) ->
         Defect(str(folder), "holds no run", "Name a folder that solve, counterfactual, decompose, "
                "estimate, calibrate, demo or sweep has written")
         for folder in folders
-        if not _is_run(folder)
+        if not (folder.is_dir() and results_of(folder))
     ]  # fmt: skip
     if compare and len(folders) < 2:
         defects.append(Defect("--compare", "needs several runs", "Name two folders or more"))
@@ -98,7 +98,8 @@ def stamp_of(folder: Path) -> Stamp:
     processor gets the same hash.
     """
     manifest = read_manifest(folder)
-    names = sorted(manifest["outputs"]) if manifest else results_in(folder)
+    within = [path.relative_to(folder).as_posix() for path in results_of(folder)]
+    names = sorted(manifest["outputs"]) if manifest else within
     sha = hashlib.sha256()
     for name in names:
         path = folder / name
@@ -108,11 +109,6 @@ def stamp_of(folder: Path) -> Stamp:
 
 
 # ---------------------------------------------------------------- the page
-
-
-def _is_run(folder: Path) -> bool:
-    names = ("summary.json", "manifest.json", "plan.json", "table.csv")
-    return folder.is_dir() and any(True for name in names for _ in folder.rglob(name))
 
 
 def _contents(names: Sequence[str], *, compare: bool) -> Iterator[str]:
@@ -177,12 +173,14 @@ def _badge(folder: Path) -> Iterator[str]:
 
 def _run(folder: Path) -> Iterator[str]:
     """Findings, figures and tables of a folder, then how it was made and the runs inside it."""
-    if (folder / "findings.md").exists():
+    own = results_of(folder)
+    if folder / "findings.md" in own:
         text = (folder / "findings.md").read_text(encoding="utf-8")
         yield from (paragraph(part) for part in text.strip().split("\n\n") if part)
     if (folder / "plan.json").exists():
         yield from _sweep(folder)
-    for path in sorted(folder.glob("*.md")):
+    here = [path for path in own if path.parent == folder]
+    for path in (path for path in here if path.suffix == ".md"):
         if path.with_suffix(".tex").exists():
             content = markdown_table(path.read_text(encoding="utf-8"))
             again = path.stem == "table" and (folder / "levels.md").exists()
@@ -190,15 +188,16 @@ def _run(folder: Path) -> Iterator[str]:
     pictures = _pictures(folder)
     if pictures:
         yield heading("Figures") + figures(pictures, [words(path.stem) for path in pictures])
-    for path in sorted(folder.glob("*.csv")):
+    tables = [path for path in here if path.suffix == ".csv"]
+    for path in tables:
         if not path.with_suffix(".md").exists():
             yield folded(words(path.stem), _frame(pd.read_csv(path, nrows=_ROWS + 1), path.name))
     if (folder / "certificate.json").exists():
         yield folded("Certificate", _json(_load(folder / "certificate.json")))
     if manifest := read_manifest(folder):
         yield folded("How this run was made", _made(manifest))
-    inner = sorted(path for path in folder.iterdir() if path.is_dir() and _is_run(path))
-    nothing_else = not pictures and not any(folder.glob("*.csv"))
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and results_of(path)]
+    nothing_else = not pictures and not tables
     for path in inner[:_INNER]:
         head = _head(path, stamp_of(path)) if read_manifest(path) else _badge(path)
         yield folded(path.name, "\n".join([*head, *_run(path)]), opened=nothing_else)
@@ -262,7 +261,8 @@ def _range(row: pd.Series) -> str:
 
 
 def _pictures(folder: Path) -> list[Path]:
-    return sorted({*folder.glob("*.png"), *folder.glob("figures/*.png")})
+    places = (folder, folder / "figures")
+    return [path for path in results_of(folder) if path.suffix == ".png" and path.parent in places]
 
 
 def _made(manifest: Mapping[str, Any]) -> str:
