@@ -116,6 +116,10 @@ CASES = {
     ),
     "empty file": ({"firms": ""}, ["firms.csv: is empty"]),
     "only a header": ({"firms": "mass,productivity\n"}, ["firms.csv", "no rows"]),
+    "thousands with a comma": (
+        {"workers": 'mass,skill\n1,2\n"1,000",2\n'},
+        ["workers.csv, row 3, column mass: '1,000' has a comma, of decimals or of thousands"],
+    ),
     "semicolons and decimal commas": (
         {"workers": WORKERS.replace(",", ";").replace(".", ",")},
         ["workers.csv, row 1", "semicolons", "decimal comma"],

@@ -11,6 +11,7 @@ import pytest
 
 from estimation import Aggregates, calibrate
 from matching import InvalidInput, get_parameter, parameter_names, solve_equilibrium, statistics
+from shorematch.estimates.checking import check_file
 from shorematch.estimates.estimating import estimate_file
 from shorematch.estimates.match_files import read_sample
 from shorematch.estimates.run_file import read_run
@@ -276,6 +277,45 @@ def test_a_defective_run_file_is_explained(folder, tmp_path, old, new, message):
     with pytest.raises(InvalidInput, match=message):
         estimate_file(tmp_path / "run.toml", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_rows_of_unused_origins_and_wages_of_zero_or_less_are_said_and_kept_in_the_manifest(
+    folder, tmp_path, capsys
+):
+    frame = pd.read_csv(folder / "data.csv")
+    abroad = frame.index[frame["origin"] == "china"]
+    frame.loc[abroad[::2], "origin"] = "india"
+    matched = frame.index[(frame["matched"] == 1) & (frame["origin"] == "denmark")]
+    frame.loc[matched[:20], "wage"] = -9.0
+    frame.to_csv(tmp_path / "data.csv", index=False)
+    (tmp_path / "run.toml").write_text(RUN.replace("draws = 50", "draws = 0"), encoding="utf-8")
+    estimate_file(tmp_path / "run.toml", tmp_path / "out")
+    left_out, wages = json.loads((tmp_path / "out/manifest.json").read_text("utf-8"))["doubts"]
+    assert f"'china'): 'india' ({len(abroad[::2])})" in left_out
+    assert "20 wages are zero or negative, down to -9" in wages
+    said = " ".join(capsys.readouterr().out.split())
+    assert left_out in said
+    assert wages in said
+    assert check_file(tmp_path / "run.toml") == 1
+    assert left_out in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("suffix", ["dta", "parquet"])
+def test_origins_may_be_numbers_as_statistical_programs_code_them(folder, tmp_path, suffix):
+    frame = pd.read_csv(folder / "data.csv").assign(year=2006.0)
+    frame["origin"] = frame["origin"].map({"denmark": 1.0, "china": 2.0})
+    path = tmp_path / f"data.{suffix}"
+    frame.to_stata(path) if suffix == "dta" else frame.to_parquet(path)
+    frame.to_csv(tmp_path / "data.csv", index=False)  # 1.0 and 2006.0 as text
+    text = RUN.replace('"denmark"', '"1"').replace('"china"', '"2"')
+    text = text.replace("wage_share = 0.6786", "wage_share = { 2006 = 0.6786 }")
+    text = text.replace("[home]", 'year = "year"\n[home]').replace("draws = 50", "draws = 0")
+    found = []
+    for name in ("data.csv", path.name):
+        (tmp_path / "run.toml").write_text(text.replace("data.csv", name), encoding="utf-8")
+        assert estimate_file(tmp_path / "run.toml", tmp_path / f"of_{name}") == 0
+        found.append(pd.read_csv(tmp_path / f"of_{name}" / "estimates.csv"))
+    pd.testing.assert_frame_equal(*found)
 
 
 def test_years_share_types_and_the_change_of_the_cost_of_offshoring_is_reported(

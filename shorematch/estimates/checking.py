@@ -40,7 +40,8 @@ def check_file(run_path: Path) -> int:
     if file.home is not None:
         typed, _ = typed_samples(run_path, file, sample)
     parts = samples_of(sample)
-    findings = [finding for part in parts for finding in _findings(file, *part)]
+    findings = sample.doubts(file.foreign.name if file.foreign else None)
+    findings += [finding for part in parts for finding in _findings(file, *part)]
     findings += [finding for part in typed for finding in _thin(file, part)]
     for group, year, rows in parts:
         label = ", ".join(text for text in (group, year) if text) or "all"

@@ -61,6 +61,7 @@ def estimate_file(run_path: Path, out: Path) -> int:
     estimator = {"affinity": _affinity, "wages": _wages}.get(file.estimator, _typed)
     with run.folder() as folder:
         sample = read_sample(run_path, file.data, cell_columns(file))
+        doubts = sample.doubts(file.foreign.name if file.foreign else None)
         run.lap("read")
         found = estimator(run_path, file, sample)
         run.lap("estimate")
@@ -75,11 +76,12 @@ def estimate_file(run_path: Path, out: Path) -> int:
         run.note(
             seed=file.inference.seed,
             rows=sample.flow,
+            doubts=doubts,
             standardised={"how": file.data.standardise, "columns": columns},
             certificate=certificates(found.parts),
             identified=found.identified,
         )
-    return _report(out, file.estimator, sample.flow, found)
+    return _report(out, file.estimator, sample.flow, doubts, found)
 
 
 def _affinity(_: Path, file: RunFile, sample: Sample) -> _Found:
@@ -191,12 +193,16 @@ def _stems(parts: Sequence[Part]) -> list[str]:
     return [f"_{name}" for name in safe_names([part.label for part in parts])]
 
 
-def _report(out: Path, estimator: str, flow: dict[str, int], found: _Found) -> int:
+def _report(
+    out: Path, estimator: str, flow: dict[str, int], doubts: list[str], found: _Found
+) -> int:
     """Say what was used, what was found and how sure it is; the exit code."""
     say = console().print
     dropped = f"{flow['dropped_missing']} dropped for an empty cell"
     kinds = "".join(f"{flow[kind]} {kind}, " for kind in ("unmatched", "foreign") if kind in flow)
     say(f"{flow['read']} rows read, {dropped}, {kinds}{flow['used']} matches used")
+    for doubt in doubts:
+        say(doubt, style="bold red")
     for part, gist in zip(found.parts, found.gists, strict=True):
         certificate = part.certificate
         name = f"{part.label}: " if part.label else ""

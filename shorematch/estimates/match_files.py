@@ -1,5 +1,6 @@
 """Files of matches: the rows that are used, and how many fell by the way and why."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import pandas as pd
 from pydantic import Field
 
 from estimation import standardise
+from estimation.standardise import in_units
 from matching.errors import did_you_mean
 from shorematch.files.defects import Defect, InputError, shorten
 from shorematch.files.inputs import FileModel, sha256_of
@@ -17,6 +19,9 @@ from shorematch.files.table_files import CsvForm, read_table
 
 Name = Annotated[str, Field(min_length=1)]
 _Columns = Annotated[list[Name], Field(min_length=1)]
+
+# A whole number as programs write it into a column that also has empty cells.
+_WHOLE = re.compile(r"([-+]?\d+)\.0*")
 
 
 class TableKeys(FileModel):
@@ -111,7 +116,34 @@ class Sample:
     def in_units(self, table: pd.DataFrame) -> pd.DataFrame:
         """A table with its columns in the units of the run."""
         taken = {c: u for c, u in self.units.items() if c in table}
-        return table.assign(**{c: (table[c] - m) / (s or 1.0) for c, (m, s) in taken.items()})
+        return table.assign(**{c: in_units(table[c], *unit) for c, unit in taken.items()})
+
+    def doubts(self, foreign: str | None) -> list[str]:
+        """What of the rows may not be as it was meant, a sentence each.
+
+        They are origins that are neither home nor ``foreign``, whose rows nothing uses, and wages
+        of zero or less.
+        """
+        found = []
+        if self.data.origin:
+            labels, counts = np.unique(
+                label_texts(self.foreign[self.data.origin]), return_counts=True
+            )
+            unused = {str(n): int(k) for n, k in zip(labels, counts, strict=True) if n != foreign}
+            if foreign and unused:
+                named = ", ".join(f"{name!r} ({count})" for name, count in unused.items())
+                found.append(
+                    f"{sum(unused.values())} rows are left out, of origins that are neither home "
+                    f"({self.data.home!r}) nor the offshored side ({foreign!r}): {named}"
+                )
+        if self.data.wage:
+            wages = pd.concat([self.matched, self.foreign])[self.data.wage]
+            if few := int((wages <= 0).sum()):
+                found.append(
+                    f"{few} wages are zero or negative, down to {wages.min():g}; if that stands "
+                    "for a wage that is not known, empty those cells"
+                )
+        return found
 
     def _column(self, name: str | None) -> np.ndarray | None:
         return self.matched[name].to_numpy() if name else None
@@ -166,6 +198,9 @@ def read_sample(run_path: Path, data: MatchData, cells: Sequence[str] = ()) -> S
     if parts["matched"].empty:
         remedy = "Look for a column that is empty throughout"
         raise InputError([Defect(path.name, "every row has an empty cell", remedy)])
+    if len(parts["matched"]) == 1:
+        remedy = "Look for columns that are empty in nearly all rows"
+        raise InputError([Defect(path.name, "one match alone is left to use", remedy)])
     files = {run_path.name: sha256_of(run_path), data.matches: sha256_of(path)}
     units = _units(parts["matched"], data)
     sample = Sample(data=data, **parts, units=units, flow=flow, empty=empty, files=files)
@@ -179,11 +214,13 @@ def samples_of(sample: Sample) -> list[tuple[str, str, Sample]]:
 
 
 def label_texts(column: pd.Series) -> np.ndarray:
-    """Labels as text; whole numbers without a decimal point."""
+    """Labels as text; whole numbers without a decimal point, as text too."""
 
     def text(label: Any) -> str:
-        whole = isinstance(label, float) and label.is_integer()
-        return str(int(label)) if whole else str(label)
+        if isinstance(label, float) and label.is_integer():
+            return str(int(label))
+        whole = _WHOLE.fullmatch(str(label))
+        return whole[1] if whole else str(label)
 
     codes, labels = pd.factorize(column)
     return np.array([text(label) for label in labels], dtype=object)[codes].astype(str)
@@ -209,7 +246,7 @@ def _parts_of(
     of_firm = [*data.firm_columns, *(c for c in (data.firm, data.wage) if c)]
     foreign: np.ndarray = np.zeros(len(frame), dtype=bool)
     if data.origin:
-        foreign = ((frame[data.origin] != data.home) & ~holes[data.origin]).to_numpy()
+        foreign = (label_texts(frame[data.origin]) != data.home) & ~holes[data.origin].to_numpy()
         if foreign.all():
             found = ", ".join(map(str, frame[data.origin].unique()[:5]))
             problem = f"no row is of origin {data.home!r}; those found are {found}"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 _MISSING = ("", "None", "<NA>", "NA", "NaN", "nan")
 _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d*,\d+\s*")
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2},\d{3}")
 # a cell in quotes that holds neither quotes nor line breaks
 _QUOTED = r'(?:^|(?<=[%s\n]))"[^"\r\n]*"(?=[%s\r\n]|$)'
 
@@ -339,6 +340,9 @@ def _cell_problem(cell: Any, decimal: str) -> tuple[str, str]:
     if not text or text in ("None", "<NA>"):
         return "the cell is empty", "Give a number, or leave the row out on purpose"
     if _DECIMAL_COMMA.fullmatch(text):
+        if _THOUSANDS.fullmatch(text):
+            remedy = "Write a decimal point, or thousands without a mark"
+            return f"{text!r} has a comma, of decimals or of thousands", remedy
         return f"{text!r} has a decimal comma", "Write a decimal point"
     if decimal == "," and _number(text, ".") == _number(text, "."):
         return f"{text!r} has a decimal point where commas are announced", "Write a decimal comma"
