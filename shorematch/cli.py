@@ -3,6 +3,7 @@
 Exit codes: 0 solved and certified, 1 something to correct, 2 not converged or not certified.
 """
 
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -314,6 +315,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal without λ shows "?", not a traceback
+    # as a cluster or timeout ends a job: an exception, so that no folder is left half written
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     sys.exit(_run())
 
 

@@ -25,6 +25,8 @@ from shorematch.files.manifest import (
 )
 from shorematch.files.tables import plain_numbers
 
+# What a manifest has to say for its run to be made again and told of.
+_NEEDED = ("directory", "inputs", "seed", "phases", "versions", "machine", "commits")
 _RERUN = ("solve", "counterfactual", "decompose", "sweep", "estimate", "calibrate", "demo",
           "denmark")  # fmt: skip
 # On another processor or other versions numbers are equal to a relative 1e-6, or to 1e-9 where
@@ -94,6 +96,9 @@ def _manifest_of(folder: Path) -> dict[str, Any]:
     if len(command) < 4 or command[1] not in _RERUN or command[-2] != "--out":
         problem = f"names no command that leaves a run: {' '.join(map(str, command))}"
         raise InputError([Defect(str(folder / MANIFEST), problem, "Run the command by hand")])
+    if lost := [key for key in _NEEDED if key not in manifest]:
+        problem = f"lacks {', '.join(lost)}, so it is not as the run wrote it"
+        raise InputError([Defect(str(folder / MANIFEST), problem, "Run the command by hand")])
     return manifest
 
 
@@ -147,7 +152,10 @@ def _compare(
         elif stored.suffix in _PICTURES:
             yield Comparison(name, False, same, "is another picture" if same else "")
         else:
-            problem, gap = _difference(stored, new)
+            try:
+                problem, gap = _difference(stored, new)
+            except (ValueError, OSError) as error:
+                problem, gap = f"cannot be read ({str(error).splitlines()[0]})", math.inf
             if same and not problem:
                 problem = f"differs, in no number by more than {gap:.1e} relative"
             yield Comparison(name, False, True, problem, gap)

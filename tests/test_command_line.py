@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 
 import numpy as np
@@ -107,6 +109,22 @@ def test_a_mistyped_option_is_a_user_error_not_a_failure_to_converge(tmp_path):
     assert done.returncode == 1
     assert "--out" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="asks a process to end as POSIX does")
+def test_a_run_that_is_asked_to_end_leaves_nothing(tmp_path):
+    (tmp_path / "economy").mkdir()
+    path = write_danish(tmp_path / "economy")
+    command = [sys.executable, "-m", "shorematch", "solve", path, "--out", tmp_path / "made/run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        while not list(tmp_path.glob("made/.run.*/*")):  # results are being written
+            assert process.poll() is None
+            time.sleep(0.001)
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert b"Traceback" not in said
+    assert [entry.name for entry in tmp_path.iterdir()] == ["economy"]
 
 
 def test_help_imports_no_heavy_library():
@@ -238,6 +256,9 @@ def test_printed_tables_escape_what_latex_and_markdown_read_as_commands(tmp_path
     assert r"a\_b \& c & x & y \\" in latex
     assert r"50 \% \textbar{} $\lambda$\_x* & 0.30000 & – \\" in latex
     assert r"50 % \| λ_x*" in (tmp_path / "t.md").read_text(encoding="utf-8")
+    write_tables(tmp_path, "lines", pd.DataFrame({"a\nb": ["c\nd"], "x": [1.0]}))
+    lines = (tmp_path / "lines.md").read_text(encoding="utf-8").split("\n")
+    assert [line.count("|") for line in lines if line] == [3, 3, 3]
     assert (tmp_path / "t.csv").read_text(encoding="utf-8").endswith(",0.30000000000000004,\n")
 
 

@@ -237,6 +237,9 @@ def test_findings_follow_the_numbers(result):
 
     flipped = replace(result, corners=result.corners[::-1], shapley=-result.shapley)
     assert all("not confirmed" in finding for finding in findings_of(flipped)[1:])
+    same = replace(result, shapley=0.0 * result.shapley)
+    for finding in findings_of(same)[1:]:
+        assert "structural change leaves it as it is and globalisation leaves it as it" in finding
     unsolved = replace(result, corners=result.corners.copy())
     unsolved.corners[5] = np.nan
     assert all("not known" in finding for finding in findings_of(unsolved)[1:])

@@ -103,6 +103,15 @@ def test_a_file_that_is_gone_is_found(project, capsys):
     )
 
 
+def test_a_file_that_is_damaged_is_found(project, capsys):
+    for name in ("matches.parquet", "workers.csv"):
+        (project / "run/baseline" / name).write_bytes(b"\xff\xfe damaged")
+    assert verify_run(project / "run") == 2
+    told = capsys.readouterr().out
+    for name in ("matches.parquet", "workers.csv"):
+        assert f"baseline/{name}: changed since the run: cannot be read" in told
+
+
 def test_on_another_processor_numbers_are_compared_with_a_tolerance(project, capsys):
     run = project / "run"
     edit(run / "manifest.json", lambda data: data["machine"].update(arithmetic="another"))
@@ -138,6 +147,13 @@ def test_a_run_apart_from_its_inputs_needs_their_folder(project, original, tmp_p
 def test_a_folder_that_cannot_be_run_again_is_refused(project):
     with pytest.raises(InputError, match=r"holds no manifest\.json"):
         verify_run(project)
+    for key in ("directory", "inputs", "machine"):
+        manifest = project / "run/manifest.json"
+        kept = manifest.read_bytes()
+        edit(manifest, lambda data, key=key: data.pop(key))
+        with pytest.raises(InputError, match=f"lacks {key}, so it is not as the run wrote it"):
+            verify_run(project / "run")
+        manifest.write_bytes(kept)
     for command in (["shorematch", "report", ".", "--out", "x"], ["rm", "-r", "--out", "x"], []):
         edit(project / "run/manifest.json", lambda data, c=command: data.update(command=c))
         with pytest.raises(InputError, match="names no command that leaves a run"):

@@ -128,7 +128,7 @@ def _latex(cells: list[list[str]], title: str) -> str:
 
 
 def _markdown(cells: list[list[str]], title: str) -> str:
-    escaped = [[cell.replace("|", r"\|") for cell in row] for row in cells]
+    escaped = [[" ".join(cell.replace("|", r"\|").splitlines()) for cell in row] for row in cells]
     widths = [max(map(len, column)) for column in zip(*escaped, strict=True)]
 
     def line(row: list[str]) -> str:

@@ -243,6 +243,8 @@ def _finding(result: Decomposition, label: Label) -> str:
         f"{effect.cause} {'widens' if effect.shapley > 0 else 'narrows'} it by "
         f"{abs(effect.shapley):.3g} "
         f"({effect.least:+.3g} to {effect.most:+.3g} over the orders)"
+        if effect.shapley
+        else f"{effect.cause} leaves it as it is"
         for effect in effects
     )
     structural, global_ = effects
