@@ -69,7 +69,9 @@ _COMBINE: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 def _value(economy: Economy, change: Change) -> jax.Array:
     old = get_parameter(economy, change.parameter)
     if change.kind == "equal":
-        return get_parameter(economy, str(change.value))
+        source = get_parameter(economy, str(change.value))
+        _require_shape(change, source, old)
+        return source
     if change.kind not in _COMBINE:
         hint = did_you_mean(change.kind, [*_COMBINE, "equal"])
         raise InvalidInput(
@@ -82,12 +84,16 @@ def _value(economy: Economy, change: Change) -> jax.Array:
             [f"{change.parameter}: {change.kind} needs a number or an array of numbers, "
              f"not {change.value!r}"]
         )  # fmt: skip
-    if change.kind != "set" and value.ndim and old.ndim and value.shape != old.shape:
+    _require_shape(change, value, old)
+    return _COMBINE[change.kind](old, jnp.asarray(value))
+
+
+def _require_shape(change: Change, value: np.ndarray | jax.Array, old: jax.Array) -> None:
+    if value.ndim and old.ndim and value.shape != old.shape:
         raise InvalidInput(
             [f"{change.parameter}: {change.kind} has shape {value.shape} where the parameter has "
              f"{old.shape}; give a number or an array of that shape"]
         )  # fmt: skip
-    return _COMBINE[change.kind](old, jnp.asarray(value))
 
 
 def _numbers(value: Any) -> np.ndarray | jax.Array | None:

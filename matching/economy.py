@@ -14,6 +14,8 @@ from matching.arrays import float64, is_traced, on_device
 from matching.errors import InvalidInput, require_float64
 
 INTENSITY_UNITS = ("cell", "density")
+# Masses beyond this and its inverse underflow in products, and so does the error that is proven.
+_LEAST = 1e-200
 
 
 @partial(
@@ -195,6 +197,9 @@ def economy_defects(economy: Economy) -> Mapping[str, str]:
             note(name, f"is negative at type {where}; masses are zero or positive")
         elif not (array > 0).any():
             note(name, "has no positive mass; a side of the market is empty")
+        elif not (array[array > 0].min() >= _LEAST and array.max() <= 1.0 / _LEAST):
+            note(name, f"has masses outside {_LEAST:g} to {1.0 / _LEAST:g}, whose products leave "
+                 "float64; state all masses in another unit")  # fmt: skip
 
     affinity = economy.affinity
     if affinity.ndim != 2 or 0 in affinity.shape:

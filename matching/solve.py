@@ -11,7 +11,7 @@ from matching.arrays import is_traced
 from matching.certificate import CERTIFICATE_STEPS, certify
 from matching.economy import Economy
 from matching.equilibrium import Equilibrium, type_starts
-from matching.errors import require_float64
+from matching.errors import InvalidInput, require_float64
 from matching.implicit import with_derivatives
 from matching.kernel import Kernel
 from matching.kernel_ladder import solve_by_kernels
@@ -62,6 +62,9 @@ def solve_equilibrium(
     0.731059
     """
     require_float64()
+    if start is not None and jnp.shape(start) != economy.firms.mass.shape:
+        shape = economy.firms.mass.shape
+        raise InvalidInput([f"start: has shape {jnp.shape(start)} where {shape} is needed"])
     merged = merged_types(economy) if isinstance(kernel, str) and kernel != "dense" else None
     distinct = economy
     if merged is not None:

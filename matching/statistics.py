@@ -23,6 +23,9 @@ from matching.match_moments import (
     weighted_variance,
 )
 
+# Singular values no further apart, relative to the larger, are equal: rounding turns their vectors.
+_TIED = 1e-8
+
 # ---------------------------------------------------------------- profiles by type
 
 
@@ -165,18 +168,20 @@ def mean_profit_foreign(eq: Equilibrium) -> jax.Array:
 def sorting(eq: Equilibrium) -> jax.Array:
     """Correlation over home matches of the leading indices ``x'u`` and ``y'v`` of ``Φ = UΣV'``.
 
-    NaN where the affinity matrix is zero or one index does not vary.
+    NaN where the affinity matrix is zero, its two largest singular values are equal, so that no
+    index leads, or one index does not vary.
     """
     economy = eq.economy
     home = origin_matches(eq)[0]
-    u, _, vt = jnp.linalg.svd(economy.affinity, full_matrices=False)
+    u, strength, vt = jnp.linalg.svd(economy.affinity, full_matrices=False)
     index_x = economy.home.skills @ u[:, 0]
     index_y = economy.firms.characteristics @ vt[0]
     dx = index_x - home.workers @ index_x / home.mass
     dy = index_y - home.hires @ index_y / home.mass
     variance = (home.workers @ dx**2) * (home.hires @ dy**2)
     varies = _varies(home.workers, index_x) & _varies(home.hires, index_y) & (variance > 0)
-    varies &= jnp.any(economy.affinity != 0)
+    # zero where the affinity matrix is
+    varies &= strength[0] > (1.0 + _TIED) * jnp.append(strength, 0.0)[1]
     covariance = dx @ home.matches.times(dy[:, None])[:, 0]
     return jnp.where(varies, covariance / jnp.sqrt(jnp.where(varies, variance, 1.0)), jnp.nan)
 

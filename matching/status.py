@@ -45,8 +45,8 @@ _EXPLANATIONS = {
         "and multipliers only to the printed bound; matches and wage differences are unaffected."
     ),
     Status.NOT_CONVERGED: (
-        "The solver stopped before the margins were met. Allow more iterations (max_iter), use "
-        "solver='newton', or look for a taste scale λ far below the spread of output."
+        "The solver stopped before the margins were met. Allow more iterations (max_iter), use the "
+        "other solver, or look for a taste scale, λ_x or λ_y, far below the spread of output."
     ),
     Status.NOT_FINITE: (
         "A number became infinite or NaN. Look for a missing value among the inputs, or for money "

@@ -158,6 +158,17 @@ def test_stopping_early_raises_and_is_never_reported_as_solved(danish_2006):
         assert solve_equilibrium(danish_2006, solver, max_iter=1, throw=False).status == 2
 
 
+def test_masses_whose_products_leave_float64_are_refused_not_certified(danish_2006):
+    for factor in (1e-300, 1e305):
+        with pytest.raises(InvalidInput, match="state all masses in another unit"):
+            with_parameter(danish_2006, "firms.mass", factor * danish_2006.firms.mass)
+
+
+def test_a_start_of_another_shape_is_refused(danish_2006):
+    with pytest.raises(InvalidInput, match=r"start: has shape \(3,\) where \(10,\) is needed"):
+        solve_equilibrium(danish_2006, start=np.zeros(3))
+
+
 def test_an_unknown_solver_is_named():
     with pytest.raises(InvalidInput, match="'simplex' is unknown"):
         solve_equilibrium(random_economy(0, random_shapes(1)[0]), "simplex")

@@ -90,10 +90,13 @@ def test_all_defects_of_a_shock_are_reported_together(loaded):
             ("origin.china.nu_x", "equal", "origin.chine.nu_x"),
             ("origin.china.nu_y", "raise", 1.0),
             ("firms.outside_option", "set", True),
+            ("firms.characteristics", "set", [[1.0, 2.0]]),
+            ("origin.denmark.skills", "equal", "technology.affinity"),
         )
     parts = ["did you mean 'origin.denmark.constant'", "shape (2,)", "lambda_x: is 0.0",
              "'small'", "firms.mass: is negative", "did you mean 'origin.china.nu_x'",
-             "'raise' is unknown", "True"]  # fmt: skip
+             "'raise' is unknown", "True", "firms.characteristics: set has shape (1, 2)",
+             "origin.denmark.skills: equal has shape (1, 1)"]  # fmt: skip
     for part in parts:
         assert part in str(caught.value)
     assert len(caught.value.defects) == len(parts)

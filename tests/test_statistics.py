@@ -243,6 +243,9 @@ def test_what_nobody_carries_is_undefined_and_the_rest_is_not():
     foreign = {"mean_wage_foreign", "mean_profit_foreign"}
     assert undefined(closed) == foreign
     assert undefined(with_parameter(base, "technology.affinity", 0.0)) == {"sorting"}
+    tied = with_parameter(base, "technology.affinity", 3.0 * np.eye(2))
+    assert undefined(tied) == {"sorting"}  # any rotation of the two indices leads as well
+    assert undefined(with_parameter(base, "technology.affinity", np.diag([3.0, 2.9]))) == set()
     # what output is offered at home then underflows: nobody is matched there
     defined = {"unemployment_rate", "welfare", "welfare_workers_home", "welfare_workers_foreign",
                "welfare_firms", "output", "outside_income", "entropy"}  # fmt: skip
