@@ -28,7 +28,7 @@ def test_names_with_commas_quotes_dots_and_other_scripts_survive(tmp_path):
     economy = make_economy(
         [
             make_origin([[1.0, 2.0]], [0.1], constant=1e-300, name='low "wage", 50 %'),
-            make_origin([[3.0, 4.0]], [1e300], constant=-0.0, name="../中国.csv"),
+            make_origin([[1e300, 4.0]], [1e200], constant=-0.0, name="../中国.csv"),
         ],
         make_firms([5.0], [1.0 / 3.0]),
         affinity=[[1.0], [2.0]],
