@@ -318,6 +318,16 @@ def test_origins_may_be_numbers_as_statistical_programs_code_them(folder, tmp_pa
     pd.testing.assert_frame_equal(*found)
 
 
+def test_a_column_of_origins_without_any_is_explained(folder, tmp_path):
+    frame = pd.read_csv(folder / "data.csv").astype({"origin": object}).assign(origin=None)
+    frame.to_parquet(tmp_path / "data.parquet")
+    text = RUN.replace("data.csv", "data.parquet")
+    text = text.replace("unmatched_rows = true", 'unmatched_rows = true\nmissing = "drop"')
+    (tmp_path / "run.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(InvalidInput, match="every row has an empty cell"):
+        estimate_file(tmp_path / "run.toml", tmp_path / "out")
+
+
 def test_years_share_types_and_the_change_of_the_cost_of_offshoring_is_reported(
     tmp_path, truth, capsys
 ):

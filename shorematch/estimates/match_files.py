@@ -1,6 +1,7 @@
 """Files of matches: the rows that are used, and how many fell by the way and why."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,15 +126,13 @@ class Sample:
         of zero or less.
         """
         found = []
-        if self.data.origin:
-            labels, counts = np.unique(
-                label_texts(self.foreign[self.data.origin]), return_counts=True
-            )
-            unused = {str(n): int(k) for n, k in zip(labels, counts, strict=True) if n != foreign}
-            if foreign and unused:
-                named = ", ".join(f"{name!r} ({count})" for name, count in unused.items())
+        if self.data.origin and foreign:
+            labels = label_texts(self.foreign[self.data.origin])
+            unused = Counter(labels[labels != foreign].tolist())
+            if unused:
+                named = ", ".join(f"{name!r} ({count})" for name, count in sorted(unused.items()))
                 found.append(
-                    f"{sum(unused.values())} rows are left out, of origins that are neither home "
+                    f"{unused.total()} rows are left out, of origins that are neither home "
                     f"({self.data.home!r}) nor the offshored side ({foreign!r}): {named}"
                 )
         if self.data.wage:
@@ -222,7 +221,7 @@ def label_texts(column: pd.Series) -> np.ndarray:
         whole = _WHOLE.fullmatch(str(label))
         return whole[1] if whole else str(label)
 
-    codes, labels = pd.factorize(column)
+    codes, labels = pd.factorize(column, use_na_sentinel=False)
     return np.array([text(label) for label in labels], dtype=object)[codes].astype(str)
 
 
