@@ -69,9 +69,10 @@ def estimate_affinity(
         skills, characteristics, weights, skill_names, characteristic_names
     )  # fmt: skip
     labels = numbered(clusters, len(pairs.omega))
+    dependent = None if clusters is None else labels
     found = _optimum(pairs)
-    covariances = _covariances(pairs, found, clusters)
-    remarks = few_clusters(clusters, found.affinity.size)
+    covariances = _covariances(pairs, found, dependent)
+    remarks = few_clusters(dependent, found.affinity.size)
     certificate = replace(found.certificate, remarks=remarks)
     estimates = of_affinity(
         pairs, found.affinity, found.model, found.information, certificate, covariances

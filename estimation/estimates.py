@@ -20,7 +20,7 @@ _POSITIVE = ("tastes.", "scale.")
 # The kind of covariance that draws have of their own.
 _OF_DRAWS = "sandwich"
 # Fewer draws have no percentile below 2.5 %: (B + 1) 0.025 is less than one.
-FEWEST_DRAWS = 39
+_FEWEST_DRAWS = 39
 # More failed draws than this, and nothing is said about errors.
 _MOST_FAILED = 0.05
 # Normal draws behind the critical value of simultaneous intervals, and their seed.
@@ -159,7 +159,7 @@ class Estimates:
         Plagborg-Møller 2019).
         """
         drawn = self.bootstrap
-        if kind is None and drawn is not None and not joint and len(drawn.failed) >= FEWEST_DRAWS:
+        if kind is None and drawn is not None and not joint and len(drawn.failed) >= _FEWEST_DRAWS:
             kind = "percentile" if drawn.covariances is None else "studentised"
         if kind in ("percentile", "studentised"):
             return self._percentiles(level, kind)
@@ -195,10 +195,10 @@ class Estimates:
             drawn = np.cov(kept, rowvar=False).reshape((len(self.names),) * 2)
             covariances = {**covariances, "bootstrap": drawn}
         notes = self.notes
-        if len(bootstrap.failed) < FEWEST_DRAWS:
+        if len(bootstrap.failed) < _FEWEST_DRAWS:
             notes += (
                 f"{len(bootstrap.failed)} bootstrap draws are too few for 95 % intervals, which "
-                f"take {FEWEST_DRAWS}: intervals are those of standard errors.",
+                f"take {_FEWEST_DRAWS}: intervals are those of standard errors.",
             )
         return replace(
             self,

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.optimize
 
 from estimation.certificate import MARGIN_TOLERANCE
-from estimation.standardise import standardise
+from estimation.standardise import Standardised, standardise
 from estimation.variation import collinear
 from matching import FixedMargins, InvalidInput, solve_fixed_margins
 from matching.arrays import float64
@@ -95,16 +95,17 @@ def matched_pairs(
     if len(omega) < 2:
         raise InvalidInput(["skills: are of one match, which tells nothing of sorting"])
     omega = omega / omega.sum()
-    (x, unit_x), (y, unit_y) = (_standard_units(v, omega) for v in (x, y))
-    defects = _variation_defects(x, unit_x, omega, names_x)
-    defects += _variation_defects(y, unit_y, omega, names_y)
+    side_x, side_y = (standardise(v, omega, "ddof0") for v in (x, y))
+    defects = _variation_defects(side_x, omega, names_x)
+    defects += _variation_defects(side_y, omega, names_y)
     if defects:
         raise InvalidInput(defects)
-    (x, of_x), (y, of_y) = distinct_rows(x), distinct_rows(y)
+    (x, of_x), (y, of_y) = distinct_rows(side_x.values), distinct_rows(side_y.values)
     defects = size_defects(len(x), len(y))
     if defects:
         raise InvalidInput(defects)
-    return MatchedPairs(x, y, of_x, of_y, omega, np.outer(unit_x, unit_y), names_x, names_y)
+    units = np.outer(side_x.unit, side_y.unit)
+    return MatchedPairs(x, y, of_x, of_y, omega, units, names_x, names_y)
 
 
 # ---------------------------------------------------------------- the convex problem
@@ -218,12 +219,6 @@ def fisher_information(
 # ---------------------------------------------------------------- the data
 
 
-def _standard_units(values: np.ndarray, omega: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Columns with mean zero and standard deviation one, and the units taken out."""
-    found = standardise(values, omega, "ddof0")
-    return found.values, found.unit
-
-
 def _shape_defects(
     x: np.ndarray,
     y: np.ndarray,
@@ -269,13 +264,11 @@ def distinct_rows(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values[order[first]], which
 
 
-def _variation_defects(
-    values: np.ndarray, unit: np.ndarray, omega: np.ndarray, names: tuple[str, ...]
-) -> list[str]:
+def _variation_defects(side: Standardised, omega: np.ndarray, names: tuple[str, ...]) -> list[str]:
     """Columns in which nothing identifies an affinity."""
     defects = [
         f"column {name}: is constant, so nothing is sorted on it; leave it out"
-        for name, u in zip(names, unit, strict=True)
+        for name, u in zip(names, side.unit, strict=True)
         if u == 0
     ]
     if defects:
@@ -283,7 +276,7 @@ def _variation_defects(
     return [
         f"columns {involved}: are collinear, so their affinities are not told apart; "
         "leave one of them out"
-        for involved in collinear(np.sqrt(omega)[:, None] * values, names)
+        for involved in collinear(np.sqrt(omega)[:, None] * side.values, names)
     ]
 
 

@@ -10,7 +10,7 @@ from matching import InvalidInput
 # "none" leaves columns as they are; ddof counts the degrees of freedom that the mean uses up
 STANDARDISATIONS = ("ddof1", "ddof0", "none")
 # Standard deviations of no more than this part of the largest value are rounding.
-CONSTANT = 1e-12
+_CONSTANT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def standardise(values: Any, weights: Any = None, how: str = "ddof1") -> Standar
     centre = omega @ values
     freedom = 1.0 - (np.sum(omega**2) if how == "ddof1" else 0.0)
     unit = np.sqrt(omega @ (values - centre) ** 2 / freedom)
-    unit = np.where(unit <= CONSTANT * np.abs(values).max(0), 0.0, unit)
+    unit = np.where(unit <= _CONSTANT * np.abs(values).max(0), 0.0, unit)
     return Standardised(in_units(values, centre, unit), centre, unit)
 
 

@@ -195,9 +195,11 @@ def economy_defects(economy: Economy) -> Mapping[str, str]:
         if (array < 0).any():
             where = ", ".join(str(int(i)) for i in np.flatnonzero(array < 0)[:3])
             note(name, f"is negative at type {where}; masses are zero or positive")
-        elif not (array > 0).any():
+            return
+        positive = array[array > 0]
+        if not len(positive):
             note(name, "has no positive mass; a side of the market is empty")
-        elif not (array[array > 0].min() >= _LEAST and array.max() <= 1.0 / _LEAST):
+        elif not (positive.min() >= _LEAST and positive.max() <= 1.0 / _LEAST):
             note(name, f"has masses outside {_LEAST:g} to {1.0 / _LEAST:g}, whose products leave "
                  "float64; state all masses in another unit")  # fmt: skip
 

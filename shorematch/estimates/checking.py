@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from estimation import estimate_three_steps
+from estimation import estimate_three_steps, standardise
 from estimation.cluster_bootstrap import DRAWS_AT_ONCE
 from estimation.moment_matching import distinct_rows, size_defects
 from estimation.variation import collinear
@@ -65,13 +65,12 @@ def _findings(file: RunFile, group: str, year: str, rows: Sample) -> Iterator[st
         (file.data.worker_columns, rows.skills),
         (file.data.firm_columns, rows.characteristics),
     ):
-        spread = values.std(0)
-        constant = spread <= 1e-12 * np.abs(values).max(0)
+        found = standardise(values, how="ddof0")
+        constant = found.unit == 0
         for name in np.array(names)[constant]:
             yield f"{where}column {name} is constant, so nothing is sorted on it; leave it out"
         if not constant.any():
-            columns = (values - values.mean(0)) / (spread * np.sqrt(len(values)))
-            for involved in collinear(columns, names):
+            for involved in collinear(found.values / np.sqrt(len(values)), names):
                 yield f"{where}columns {involved} are collinear; leave one of them out"
     if file.home is None:
         yield from (f"{where}{defect}" for defect in size_defects(*_distinct(rows)))

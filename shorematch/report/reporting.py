@@ -98,8 +98,10 @@ def stamp_of(folder: Path) -> Stamp:
     processor gets the same hash.
     """
     manifest = read_manifest(folder)
-    within = [path.relative_to(folder).as_posix() for path in results_of(folder)]
-    names = sorted(manifest["outputs"]) if manifest else within
+    if manifest:
+        names = sorted(manifest["outputs"])
+    else:
+        names = [path.relative_to(folder).as_posix() for path in results_of(folder)]
     sha = hashlib.sha256()
     for name in names:
         path = folder / name
